@@ -1,0 +1,5 @@
+import sys
+
+from zssr.cli import main
+
+sys.exit(main())

@@ -1,0 +1,99 @@
+"""Applying the network to a whole picture: reflect-padded tiles and the geometric self-ensemble."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from zssr.device import computing, is_out_of_memory
+from zssr.errors import DeviceError
+from zssr.image import dihedral, dihedral_inverse
+from zssr.network import FOLD, Network
+from zssr.resample import mirrored
+
+SMALLEST_TILE = 32
+
+
+def apply(
+    network: Network,
+    base: Tensor,
+    tile: int,
+    moves: frozenset[int],
+    device: torch.device,
+    precision: torch.dtype,
+    on_tile: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """The network's result on a picture of any size, in tiles that do not show.
+
+    base: (1, C, H, W) on any device; the result lies where it lies, in [0, 1]. tile: side of the
+    tiles in pixels, without the halo, which is as wide as the network sees. moves: the flips and
+    rotations whose results are joined by their median (Timofte et al., 2016).
+    on_tile: called with (done, all). Raises DeviceError when memory does not suffice for the smallest tile.
+    """
+    out = torch.empty_like(base)
+    height, width = base.shape[-2:]
+    tile = max(FOLD, tile // FOLD * FOLD)
+    halo = math.ceil(network.reach / FOLD) * FOLD
+    done = 0
+    with torch.inference_mode():
+        while True:
+            tiles = list(_tiles(height, width, tile))
+            try:
+                for number, (top, left) in enumerate(tiles):
+                    if number < done:
+                        continue
+                    bottom, right = min(top + tile, height), min(left + tile, width)
+                    piece = _padded(base, (top, bottom), (left, right), halo).to(device)
+                    with computing(device, precision):
+                        result = _ensemble(network, piece, moves)
+                    inner = result[..., halo : halo + bottom - top, halo : halo + right - left]
+                    out[..., top:bottom, left:right] = inner.clamp(0, 1).to(out.device)
+                    done = number + 1
+                    if on_tile is not None:
+                        on_tile(done, len(tiles))
+                return out
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if tile <= SMALLEST_TILE:
+                    raise DeviceError(f"{device}: too little memory even for a {tile}x{tile} tile") from None
+            tile = max(SMALLEST_TILE, tile // (2 * FOLD) * FOLD)
+            done = 0
+
+
+def padded_pixels(size: tuple[int, int], tile: int, reach: int) -> int:
+    """Pixels that the network sees in one pass over a picture of `size`, halos included."""
+    return sum(
+        (min(tile, size[0] - top) + 2 * reach) * (min(tile, size[1] - left) + 2 * reach)
+        for top, left in _tiles(*size, tile)
+    )
+
+
+def _tiles(height: int, width: int, tile: int) -> Iterator[tuple[int, int]]:
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            yield top, left
+
+
+def _padded(base: Tensor, rows: tuple[int, int], columns: tuple[int, int], halo: int) -> Tensor:
+    """A part of the picture with its halo, mirrored at the picture's borders, its sides multiples of FOLD."""
+    for dimension, (first, last) in ((-2, rows), (-1, columns)):
+        last += -(last - first) % FOLD
+        index = torch.arange(first - halo, last + halo, device=base.device)
+        base = base.index_select(dimension, mirrored(index, base.shape[dimension]))
+    return base
+
+
+def _ensemble(network: Network, piece: Tensor, moves: frozenset[int]) -> Tensor:
+    results = []
+    for move in sorted(moves):
+        moved = dihedral(piece, move).contiguous(memory_format=torch.channels_last)
+        results.append(dihedral_inverse(network(moved).float(), move))
+    if len(results) == 1:
+        return results[0]
+    ordered = torch.stack(results).sort(0).values
+    middle = len(results) // 2  # the median of an even number is the mean of the two in the middle
+    return ordered[middle] if len(results) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

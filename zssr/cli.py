@@ -1,0 +1,515 @@
+"""The command line: flags, help, progress, exit codes. All printing of the package is here.
+
+torch is imported only once there is work to do, so that help and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import difflib
+import glob
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from zssr import settings as all_settings
+from zssr.errors import OutputError, PictureError, SettingsError, ZssrError
+from zssr.formats import FORMAT_OF_SUFFIX, SUFFIXES, WRITABLE
+from zssr.settings import Settings
+from zssr.version import __version__
+
+if TYPE_CHECKING:
+    from zssr.restoration import Progress, Result
+
+DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+DESCRIPTION = "Enlarge pictures by learning from each picture alone."
+EPILOG = """\
+examples:
+  zssr photo.jpg --scale 4                     makes photo_x4.png beside it
+  zssr scans/ -o large/ --quality best         a folder, its tree kept
+  zssr photo.png --size 1920x --budget 30      to a width, in about 30 seconds
+  zssr photo.png --kernel blur.mat             made smaller with a known kernel
+other commands (zssr COMMAND -h explains):
+  zssr evaluate DIR --scale 2                  downscale, restore and score pictures
+  zssr schema                                  JSON Schema of config files
+exit code: 0 all done, 1 some failed, 2 bad usage or settings, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code."""
+    started = time.monotonic()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with contextlib.suppress(ValueError):  # not in the main thread: the caller handles its own signals
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        if arguments[:1] == ["evaluate"]:
+            return _evaluate(arguments[1:])
+        if arguments[:1] == ["schema"]:
+            return _schema(arguments[1:])
+        return _restore(arguments, started)
+    except SettingsError as error:
+        return _complain(error, BAD_USAGE)
+    except ZssrError as error:
+        return _complain(error, SOME_FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing half-written is left", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output is gone; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)  # unlike the default, this runs the clean-up on the way out
+
+
+def _complain(message: object, code: int) -> int:
+    print(f"zssr: error: {message}", file=sys.stderr)
+    return code
+
+
+# ---------------------------------------------------------------------------------------- flags
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, with the nearest flag, instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = message.removeprefix("unrecognized arguments: ").split()[0]
+        if message.startswith("unrecognized arguments") and wrong.startswith("-"):
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            near = difflib.get_close_matches(wrong.split("=")[0], flags, 1, 0.6)
+            message = f"unknown flag {wrong}" + (f"; did you mean {near[0]}?" if near else "")
+        self.exit(BAD_USAGE, f"{self.prog}: error: {message} ({self.prog} -h lists all)\n")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(110, shutil.get_terminal_size().columns - 1)
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=width)
+
+
+_NUMBERS = {"int": int, "float": float}
+
+
+def _number(kind: str) -> Any:
+    def parse(text: str) -> int | float:
+        try:
+            return _NUMBERS[kind](text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not {'a whole number' if kind == 'int' else 'a number'}"
+            ) from None
+
+    return parse
+
+
+def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
+    groups: dict[str, Any] = {}
+    for name, spec in all_settings.specs().items():
+        if not spec.flags or name in leave_out:
+            continue
+        if spec.group not in groups:
+            groups[spec.group] = parser.add_argument_group(spec.group)
+        options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": spec.help.replace("%", "%%")}
+        if spec.kind == "bool":
+            options["action"] = "store_false" if all_settings.switches_off(spec) else "store_true"
+        else:
+            if spec.kind in _NUMBERS:
+                options["type"] = _number(spec.kind)
+            options["metavar"] = spec.metavar
+            if spec.choices:
+                options["metavar"] = "|".join(spec.choices) if len(spec.choices) < 4 else "NAME"
+                if len(spec.choices) >= 4:
+                    options["help"] += f" ({', '.join(spec.choices)})"
+        groups[spec.group].add_argument(*spec.flags, **options)
+
+
+def _restore_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        "zssr", "zssr INPUT [INPUT ...] [options]", DESCRIPTION, EPILOG, formatter_class=_formatter, allow_abbrev=False
+    )
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="file, folder, pattern, or - for standard input")
+    _add_settings(parser, set())
+    parser.add_argument("--config", metavar="FILE", help="settings from JSON; flags win")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print the plan of every picture too")
+    parser.add_argument("--version", action="version", version=f"zssr {__version__}")
+    return parser
+
+
+def _settings_of(options: argparse.Namespace, extra: dict[str, Any] | None = None) -> Settings:
+    """From the config file, then the flags."""
+    keywords = dict(extra or {})
+    if getattr(options, "config", None):
+        keywords.update(all_settings.from_file(options.config))
+    given = {name: value for name, value in vars(options).items() if name in all_settings.specs()}
+    sizes = {"scale", "size", "scale_factor", "scale_times"}
+    if sizes & set(given):  # a size on the command line replaces the whole size of the file
+        keywords = {name: value for name, value in keywords.items() if name not in sizes}
+    return all_settings.make(**{**keywords, **given})
+
+
+# ------------------------------------------------------------------------------------- restoring
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One input: a path or None for standard input, and its path below the folder it was found in."""
+
+    path: Path | None
+    below: Path
+
+
+def _restore(arguments: Sequence[str], started: float) -> int:
+    options = _restore_parser().parse_args(arguments)
+    settings = _settings_of(options)
+    inputs = options.inputs or ([settings.image] if isinstance(settings.image, str) else list(settings.image or []))
+    if not inputs:
+        raise SettingsError("no input: give a picture, a folder, or - for standard input (zssr -h explains)")
+    jobs, failures = _find(inputs)
+    to_stdout = settings.output == "-" or (settings.output is None and inputs == ["-"])
+    if to_stdout and len(jobs) > 1:
+        raise SettingsError("-o -: standard output takes one picture only")
+    if to_stdout and not options.dry_run and sys.stdout.isatty():
+        raise SettingsError("the picture would be printed to the terminal: give -o FILE or redirect the output")
+    if to_stdout and (settings.sidecar or settings.base64):
+        raise SettingsError("sidecar and base64 need an output file: give -o FILE")
+    several = len(inputs) > 1 or len(jobs) > 1 or any(Path(name).is_dir() for name in inputs)
+    _check_output(settings, several, to_stdout)
+    jobs = _without_own_outputs(jobs, settings, several)
+    shell = _Shell(options.quiet, options.verbose, sys.stderr if to_stdout else sys.stdout)
+    targets: dict[Path, Path] = {}
+    done = 0
+    for number, job in enumerate(jobs):
+        name = str(job.path or "standard input")
+        try:
+            with _torch_wait(shell, number):
+                import zssr.restoration  # noqa: F401
+            done += _one(job, settings, several, to_stdout, options.dry_run, shell, targets, started)
+        except (SettingsError, PictureError, OutputError, ZssrError) as error:
+            message = str(error) if name in str(error) else f"{name}: {error}"
+            if len(jobs) == 1 and not failures:
+                return _complain(message, BAD_USAGE if isinstance(error, SettingsError) else SOME_FAILED)
+            _complain(message, SOME_FAILED)
+            failures.append(message)
+        started = time.monotonic()
+    if failures:
+        if len(jobs) + len(failures) > 1:
+            print(f"zssr: {done} done, {len(failures)} failed:", file=sys.stderr)
+            for failure in failures:
+                print(f"  {failure}", file=sys.stderr)
+        return SOME_FAILED
+    return DONE
+
+
+def _find(inputs: Sequence[str]) -> tuple[list[_Job], list[str]]:
+    """All pictures that the inputs name, each once, and what was not found."""
+    jobs: dict[Path | None, _Job] = {}
+    missing = []
+    for name in inputs:
+        if name == "-":
+            jobs[None] = _Job(None, Path("stdin"))
+            continue
+        path = Path(name)
+        found: list[_Job]
+        if path.is_dir():
+            found = [
+                _Job(file, file.relative_to(path))
+                for file in sorted(path.rglob("*"))
+                if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
+            ]
+            problem = f"{name}: no pictures in this folder"
+        elif path.exists() or not glob.has_magic(name):
+            found = [_Job(path, Path(path.name))]
+            problem = ""
+        else:
+            found = [
+                _Job(Path(file), Path(Path(file).name))
+                for file in sorted(glob.glob(name, recursive=True))
+                if Path(file).is_file()
+            ]
+            problem = f"{name}: no file matches"
+        if not found:
+            missing.append(problem)
+            _complain(problem, SOME_FAILED)
+        for job in found:
+            jobs.setdefault(job.path, job)
+    return list(jobs.values()), missing
+
+
+def _check_output(settings: Settings, several: bool, to_stdout: bool) -> None:
+    if (
+        settings.output is None
+        or to_stdout
+        or settings.output.endswith(("/", os.sep))
+        or Path(settings.output).is_dir()
+    ):
+        return
+    if several:
+        if Path(settings.output).suffix.lower() in FORMAT_OF_SUFFIX or Path(settings.output).exists():
+            raise SettingsError(f"-o {settings.output}: several pictures need a folder, and this names a file")
+        return
+    suffix = Path(settings.output).suffix.lower()
+    if not suffix and settings.format is None:
+        return
+    if suffix and suffix not in FORMAT_OF_SUFFIX:
+        raise SettingsError(
+            f"-o {settings.output}: zssr does not write {suffix} files; end the name in"
+            f" {', '.join(sorted(FORMAT_OF_SUFFIX))}, or in / for a folder"
+        )
+    if suffix and settings.format not in (None, "same", FORMAT_OF_SUFFIX[suffix]):
+        raise SettingsError(f"-o {settings.output}: its name says {suffix[1:]} and --format says {settings.format}")
+
+
+def _target(
+    job: _Job, settings: Settings, several: bool, picture_format: str, out_size: tuple[int, int]
+) -> tuple[Path, str]:
+    """Where a job's result goes, and in which format."""
+    output = settings.output
+    folder = output is not None and (several or output.endswith(("/", os.sep)) or Path(output).is_dir())
+    if output is not None and not folder:
+        by_name = FORMAT_OF_SUFFIX.get(Path(output).suffix.lower())
+        format = by_name or (picture_format if settings.format == "same" else settings.format) or "png"
+        return Path(output) if by_name else Path(output + WRITABLE[format]), format
+    format = picture_format if settings.format == "same" else settings.format or "png"
+    name = f"{job.below.stem}_{_label(settings, out_size)}{WRITABLE[format]}"
+    if output is not None:
+        return Path(output) / job.below.parent / name, format
+    return (job.path.parent if job.path else Path()) / name, format
+
+
+def _label(settings: Settings, out_size: tuple[int, int]) -> str:
+    """x4, x2x3 (vertical, horizontal) or 640x480 (width, height)."""
+    factor = settings.factor()
+    if factor is None:
+        return f"{out_size[1]}x{out_size[0]}"
+    return "x" + "x".join(dict.fromkeys(f"{float(part):g}" for part in factor))
+
+
+def _without_own_outputs(jobs: list[_Job], settings: Settings, several: bool) -> list[_Job]:
+    """Without files that are the outputs of other inputs, left in the same folder by an earlier run."""
+    if len(jobs) < 2 or settings.size is not None:
+        return jobs
+    stems = {(job.path.parent / job.path.stem) for job in jobs if job.path}
+    ending = "_" + _label(settings, (0, 0))
+    kept = []
+    for job in jobs:
+        stem = job.path.stem if job.path else ""
+        if job.path and stem.endswith(ending) and job.path.parent / stem.removesuffix(ending) in stems:
+            continue
+        kept.append(job)
+    return kept
+
+
+def _one(
+    job: _Job,
+    settings: Settings,
+    several: bool,
+    to_stdout: bool,
+    dry_run: bool,
+    shell: _Shell,
+    targets: dict[Path, Path],
+    started: float,
+) -> int:
+    """Restore one picture; 1 if it was made or planned, 0 if it was left alone."""
+    from zssr import image as images
+    from zssr.plan import make_plan
+    from zssr.restoration import restore
+
+    source: Path | bytes = job.path or sys.stdin.buffer.read()
+    picture = images.load(source, settings.max_MB, settings.max_pixels)
+    name = str(job.path or "standard input")
+    out_size = settings.out_size(picture.size)
+    target, format = _target(job, settings, several, picture.format, out_size)
+    if not to_stdout:
+        before = targets.setdefault(target, job.below)
+        if before != job.below:
+            raise OutputError(f"{name}: {target} is the output of {before} too; give them different folders with -o")
+        extras = [target.with_suffix(".json")] * settings.sidecar + [target.with_suffix(".base64")] * settings.base64
+        if target.exists() and settings.skip_existing:
+            shell.say(f"{name}: {target} exists, left alone")
+            return 0
+        for path in [target, *extras]:
+            if path.exists() and not settings.overwrite:
+                raise OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
+        if not dry_run:
+            _check_writable(target, picture, out_size)
+    plan = make_plan(picture, settings)
+    if dry_run:
+        print(f"{name} -> {'standard output' if to_stdout else target} ({format})\n{plan.describe()}")
+        return 1
+    if shell.verbose:
+        shell.note(plan.describe())
+    with shell.bars(name) as on_step:
+        result = restore(picture, settings, on_step=on_step, started=started)
+    data, notes = images.encode(result.image, format, settings.jpeg_quality, settings.strip)
+    if to_stdout:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        images.write(data, target, settings.overwrite)
+        if settings.sidecar:
+            sidecar = json.dumps(result.sidecar(), indent=1, allow_nan=False) + "\n"
+            images.write(sidecar.encode(), target.with_suffix(".json"), settings.overwrite)
+        if settings.base64:
+            images.write(base64.b64encode(data), target.with_suffix(".base64"), settings.overwrite)
+    for note in [*result.notes, *notes]:
+        shell.note(f"{name}: {note}")
+    shell.say(f"{name} -> {'standard output' if to_stdout else target}  {_summary(result)}")
+    return 1
+
+
+def _check_writable(target: Path, picture: Any, out_size: tuple[int, int]) -> None:
+    """Refuse now what could not be written after minutes of work."""
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{target}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{target}: the folder {folder} cannot be written to")
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder")
+    planes = len(picture.pixels) + (picture.alpha is not None)
+    needed = out_size[0] * out_size[1] * planes * (1 if picture.peak == 255 else 2)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{target}: needs up to {needed / 1e6:.0f} MB of disk, {free / 1e6:.0f} MB are free in {folder}"
+        )
+
+
+def _summary(result: Result) -> str:
+    height, width = result.plan.out_size
+    agreement = f"agrees with the input to {result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
+    return f"{width}x{height}, {result.seconds:.1f} s, {agreement}"
+
+
+# -------------------------------------------------------------------------------------- printing
+
+
+class _Shell:
+    """What a person sees while pictures are made: lines on `out`, notes and bars on standard error."""
+
+    def __init__(self, quiet: bool, verbose: bool, out: Any) -> None:
+        self.quiet, self.verbose, self._out = quiet, verbose, out
+        self.shows_bars = not quiet and sys.stderr.isatty()
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            print(line, file=self._out, flush=True)
+
+    def note(self, line: str) -> None:
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def bars(self, name: str) -> Iterator[Any]:
+        """A callback for restore that draws a bar for each stage, gone when all is done."""
+        if not self.shows_bars:
+            yield None
+            return
+        from tqdm import tqdm
+
+        bar: Any = None
+        current = -1
+
+        def show(progress: Progress) -> None:
+            nonlocal bar, current
+            if progress.stage_number != current:
+                if bar is not None:
+                    bar.close()
+                current = progress.stage_number
+                stage = "learning" if progress.stage == "train" else "applying"
+                bar = tqdm(
+                    total=1.0, desc=f"{Path(name).name[:30]} {current + 1}/{progress.stages} {stage}", leave=False,
+                    bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left{postfix}",
+                )  # fmt: skip
+            if progress.stage == "train":
+                bar.set_postfix_str(f"error {progress.error:.2f}, rate {progress.lr:.1e}", refresh=False)
+            bar.update(progress.fraction - bar.n)
+
+        try:
+            yield show
+        finally:
+            if bar is not None:
+                bar.close()
+
+
+@contextlib.contextmanager
+def _torch_wait(shell: _Shell, number: int) -> Iterator[None]:
+    """Say that something is happening while torch is loaded for the first picture."""
+    if not shell.shows_bars or number > 0:
+        yield
+        return
+    print("loading ...", end="\r", file=sys.stderr, flush=True)
+    yield
+    print("           ", end="\r", file=sys.stderr, flush=True)
+
+
+# ---------------------------------------------------------------------------------- other commands
+
+
+def _schema(arguments: Sequence[str]) -> int:
+    parser = _Parser("zssr schema", description="Print the JSON Schema of config files.")
+    parser.add_argument("--table", action="store_true", help="print the settings as a Markdown table instead")
+    options = parser.parse_args(arguments)
+    print(all_settings.markdown_table() if options.table else json.dumps(all_settings.json_schema(), indent=1), end="")
+    if not options.table:
+        print()
+    return DONE
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        "zssr evaluate", "zssr evaluate DIR --scale S [options]\n       zssr evaluate --results DIR --truth DIR --scale S",
+        "Downscale each picture of a folder, restore it, and score the result against the picture; or score the\n"
+        "results of any tool. PSNR and SSIM on luma: 8-bit rounding, BT.601 16 to 235, border of S pixels cut.",
+        formatter_class=_formatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="folder of undamaged pictures")
+    parser.add_argument("--results", metavar="DIR", help="score these results instead of making them")
+    parser.add_argument("--truth", metavar="DIR", help="folder with the truth for --results, matched by name and size")
+    parser.add_argument("--json", metavar="FILE", dest="json_file", help="write the figures as JSON too")
+    parser.add_argument("--save", metavar="DIR", help="keep the results, named as the pictures")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+    _add_settings(
+        parser,
+        {"output", "format", "jpeg_quality", "overwrite", "skip_existing", "sidecar", "base64", "strip", "size"},
+    )
+    options = parser.parse_args(arguments)
+    if bool(options.results) != bool(options.truth) or bool(options.folder) == bool(options.results):
+        raise SettingsError("evaluate: give either a folder of pictures, or --results and --truth")
+    settings = _settings_of(options)
+    from zssr.evaluate import Score, evaluate, score_results
+
+    shell = _Shell(options.quiet, False, sys.stdout)
+    print(Score.heading())
+
+    def show(score: Score) -> None:
+        print(score.row(), flush=True)
+
+    if options.results:
+        table = score_results(Path(options.results), Path(options.truth), settings, show)
+    else:
+        save = None if options.save is None else Path(options.save)
+        table = evaluate(Path(options.folder), settings, show, shell.bars, save)
+    print(table.mean().row())
+    print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
+    if options.json_file:
+        from zssr.image import write
+
+        write((json.dumps(table.to_json(), indent=1) + "\n").encode(), options.json_file, overwrite=True)
+    return DONE

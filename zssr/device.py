@@ -1,0 +1,55 @@
+"""Which device and number format to compute with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from zssr.errors import DeviceError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """A torch device by name; "auto" takes cuda, then mps, then cpu. Raises DeviceError if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError):
+        there = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+        raise DeviceError(f"device '{name}' is not there; this machine has {', '.join(there)}") from None
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """fp32 or bf16; "auto" takes bf16 only where the hardware multiplies it natively."""
+    if name == "auto":
+        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere
+    if device.type == "cpu":
+        # Without these instructions bf16 is emulated, several times slower than fp32.
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return False
+
+
+@contextlib.contextmanager
+def computing(device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """Autocast to the precision, and the same result every time on CUDA."""
+    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
+    with cudnn, torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        yield
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed because the device's (or the machine's) memory is used up."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,0 +1,40 @@
+"""Every exception that zssr raises on purpose.
+
+    ZssrError
+    ├── PictureError      the input is missing, unreadable, too large or too small
+    ├── SettingsError     a setting is unknown, out of range, or contradicts another
+    │   └── KernelError   a kernel file or name that is no kernel
+    ├── OutputError       the result cannot be written where it was asked for
+    ├── DeviceError       the device is not there, or its memory does not suffice
+    └── Cancelled         the caller asked to stop
+
+Messages are one line: what is wrong, where, and what to do about it.
+"""
+
+
+class ZssrError(Exception):
+    """Base of all errors of this package; its text is fit to be shown to a person."""
+
+
+class PictureError(ZssrError):
+    """The input picture is missing, unreadable, not allowed, too large or too small."""
+
+
+class SettingsError(ZssrError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class KernelError(SettingsError):
+    """A degradation kernel cannot be read or is not a kernel."""
+
+
+class OutputError(ZssrError):
+    """The result cannot be written where it was asked for."""
+
+
+class DeviceError(ZssrError):
+    """The device asked for is not there, or its memory does not suffice."""
+
+
+class Cancelled(ZssrError):
+    """The caller's callback asked to stop; nothing was written."""

@@ -1,0 +1,56 @@
+"""Image quality, with the protocol in the name: channel, range and border."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+
+def to_8_bit(x: Tensor) -> Tensor:
+    """(C, H, W) in [0, 1] as float64 whole numbers 0 to 255."""
+    return x.double().clamp(0, 1).mul(255).round()
+
+
+def luma(x: Tensor) -> Tensor:
+    """(C, H, W) whole numbers 0 to 255 to (H, W) luma as MATLAB's rgb2ycbcr: BT.601, 16 to 235, not rounded.
+
+    Grey pictures are already luma and stay as they are.
+    """
+    if len(x) == 1:
+        return x[0]
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64) / 255
+    return (x * weights[:, None, None]).sum(0) + 16
+
+
+def psnr_y(result: Tensor, truth: Tensor, border: int) -> float:
+    """Peak signal to noise ratio in dB on luma, after rounding to 8 bits and cutting `border` pixels off each side.
+
+    result, truth: (C, H, W) in [0, 1]. Infinite for equal pictures.
+    """
+    error = (_cut(luma(to_8_bit(result)), border) - _cut(luma(to_8_bit(truth)), border)).square().mean().item()
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def ssim_y(result: Tensor, truth: Tensor, border: int) -> float:
+    """Mean structural similarity (Wang et al. 2004) on luma: Gaussian window of 11, sigma 1.5, range 255,
+    population variances, only windows that lie inside; rounding and border as psnr_y. NaN where none fits."""
+    x, y = (_cut(luma(to_8_bit(picture)), border) for picture in (result, truth))
+    if min(x.shape) < 11:
+        return math.nan
+    line = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    window = (line / line.sum())[:, None] * (line / line.sum())
+    means = functional.conv2d(torch.stack([x, y, x * x, y * y, x * y])[:, None], window[None, None])[:, 0]
+    mean_x, mean_y, square_x, square_y, product = means
+    variance_x, variance_y, covariance = square_x - mean_x**2, square_y - mean_y**2, product - mean_x * mean_y
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    )
+    return similarity.mean().item()
+
+
+def _cut(x: Tensor, border: int) -> Tensor:
+    return x[border : x.shape[0] - border, border : x.shape[1] - border]

@@ -1,0 +1,205 @@
+"""Everything that is decided, and refused, before work starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import psutil
+import torch
+
+from zssr.degrade import Chain, Degradation, Downscale, Noise
+from zssr.degrade.downscale import read_kernel
+from zssr.device import choose_device, choose_precision
+from zssr.errors import DeviceError, SettingsError
+from zssr.image import Image
+from zssr.network import forward_flops
+from zssr.resample import Size, ratio
+from zssr.settings import Settings
+from zssr.train import Training
+
+# Smaller pictures hold too few examples to learn from; they are interpolated, with a warning.
+SMALLEST_SIDE = 16
+DEFAULT_TILE = 512
+BYTES_OF_RUNTIME = 500_000_000  # Python and torch, before any picture
+# Gradual enlarging: 1.5, 2, 3, 4, 6, 8, ... are passed on the way to larger factors (ZSSR, section 3.3),
+# unless the target is so near that the last step would be shorter than this.
+SMALLEST_STEP = 1.15
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a quality means: training steps at the first factor and at each further one, layers, networks."""
+
+    steps: int
+    further_steps: int
+    depth: int
+    networks: int
+
+
+EFFORTS = {
+    "fast": Effort(steps=500, further_steps=250, depth=8, networks=1),
+    "default": Effort(steps=2400, further_steps=1200, depth=8, networks=1),
+    "best": Effort(steps=5000, further_steps=2500, depth=12, networks=2),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One enlargement of the input: to `size`, learned from pairs made by `degradation`."""
+
+    size: Size
+    degradation: Degradation
+    training_steps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done to one picture. notes say in words what is not done, and why."""
+
+    in_size: Size
+    out_size: Size
+    channels: int
+    steps: tuple[Step, ...]
+    learns: bool
+    training: Training
+    width: int
+    depth: int
+    kernel_size: int
+    network_channels: int
+    networks: int
+    moves: frozenset[int]
+    projects: bool
+    tile: int
+    device: torch.device
+    precision: torch.dtype
+    memory: int
+    flops: float
+    notes: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Several lines for a person."""
+        height, width = self.in_size
+        sizes = " -> ".join(f"{w}x{h}" for h, w in [self.in_size, *(step.size for step in self.steps)])
+        lines = [f"picture    {width}x{height}, {'grey' if self.channels == 1 else 'colour'}", f"result     {sizes}"]
+        if self.learns:
+            training_steps = ", ".join(str(step.training_steps) for step in self.steps)
+            lines += [
+                f"damage     {self.steps[-1].degradation.to_json()['parts']}"[:150],
+                f"network    {self.depth} layers, {self.width} wide, {self.kernel_size}x{self.kernel_size}"
+                + (f", {self.networks} of them" if self.networks > 1 else ""),
+                f"training   at most {training_steps} steps of {self.training.batch_size} crops of"
+                f" {self.training.crop_size}x{self.training.crop_size}",
+                f"result     tiles of {self.tile}, {len(self.moves)} flips and rotations"
+                + (", projected on the input" if self.projects else ""),
+                f"compute    about {self.flops / 1e12:.1f} TFLOP on {self.device}"
+                f" in {'bf16' if self.precision == torch.bfloat16 else 'fp32'}",
+            ]
+        lines.append(f"memory     about {self.memory / 1e6:.0f} MB")
+        lines += [f"note       {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def make_plan(image: Image, settings: Settings) -> Plan:
+    """Decide everything for one picture.
+
+    Raises SettingsError, KernelError or DeviceError for what cannot be done.
+    """
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    effort = EFFORTS[settings.quality]
+    channels = len(image.pixels)
+    out_size = settings.out_size(image.size)
+    notes: list[str] = []
+    kernel = read_kernel(settings.kernel)
+    learns = out_size != image.size
+    if not learns:
+        if settings.kernel != "bicubic" or settings.noise:
+            raise SettingsError("scale 1: kernel and noise are undone only while enlarging; give a larger scale")
+        notes.append("scale 1: nothing to enlarge, the picture is kept as it is")
+    elif min(image.size) < SMALLEST_SIDE:
+        learns = False
+        notes.append(
+            f"smaller than {SMALLEST_SIDE} pixels, too small to learn from: enlarged by plain bicubic interpolation"
+        )
+    sizes = _sizes(image.size, out_size) if learns else [out_size]
+    training_steps = settings.num_epochs or effort.steps
+    further_steps = effort.further_steps if settings.num_epochs is None else max(1, settings.num_epochs // 2)
+    final = _damage(image.size, out_size, kernel, settings.noise)
+    steps = tuple(
+        Step(
+            size,
+            _damage(image.size, size, kernel, settings.noise, final),
+            training_steps if number == 0 else further_steps,
+        )
+        for number, size in enumerate(sizes)
+    )
+    depth = settings.model_depth or effort.depth
+    network_channels = min(settings.in_channels, channels)
+    moves = final.symmetries if settings.ensemble else frozenset({0})
+    training = Training(
+        training_steps, settings.lr, settings.lr_stop, settings.lr_decay, settings.lr_decay_ratio,
+        settings.lr_decay_range, settings.lr_decay_step, settings.crop_size, settings.batch_size,
+    )  # fmt: skip
+    tile = min(settings.patch_size or DEFAULT_TILE, 2 * math.ceil(max(out_size) / 2))
+    groups = channels // network_channels
+    per_pixel = groups * forward_flops(network_channels, settings.model_width, depth, settings.model_kernel_size, 1)
+    trained = sum(3 * step.training_steps * training.batch_size * training.crop_size**2 for step in steps)
+    applied = sum(len(moves) * step.size[0] * step.size[1] for step in steps)
+    plan = Plan(
+        image.size, out_size, channels, steps, learns, training, settings.model_width, depth,
+        settings.model_kernel_size, network_channels, effort.networks, moves,
+        settings.projection and not final.noisy, tile, device, precision,
+        _memory(image, steps, tile, settings.model_width, len(moves), precision),
+        effort.networks * per_pixel * (trained + applied) if learns else 0.0, tuple(notes),
+    )  # fmt: skip
+    available = psutil.virtual_memory().available
+    if plan.memory - BYTES_OF_RUNTIME > available:
+        raise DeviceError(
+            f"a result of {out_size[1]}x{out_size[0]} needs about {plan.memory / 1e9:.1f} GB of memory and"
+            f" {available / 1e9:.1f} GB are free; choose a smaller scale"
+        )
+    return plan
+
+
+def _sizes(size: Size, out_size: Size) -> list[Size]:
+    """The sizes on the way to the result, the result last; both directions grow together."""
+    vertical, horizontal = (math.log(new / old) for new, old in zip(out_size, size, strict=True))
+    total = math.exp(max(vertical, horizontal))
+    way = []
+    factor = 1.5
+    while factor * SMALLEST_STEP < total and total > 2:
+        share = math.log(factor) / math.log(total)
+        way.append((round(size[0] * math.exp(share * vertical)), round(size[1] * math.exp(share * horizontal))))
+        factor *= 4 / 3 if len(way) % 2 else 1.5
+    return [*way, out_size]
+
+
+def _damage(in_size: Size, out_size: Size, kernel: str | tuple, noise: float, final: Chain | None = None) -> Chain:
+    """How a picture of out_size became the input; `final` is the damage of the last step, for the earlier ones.
+
+    The exact ratio of the sizes is used rather than the factor asked for, so that both pictures share all
+    four borders and a flip commutes with the damage.
+    """
+    vertical, horizontal = ratio(out_size, in_size)
+    scale = (min(vertical, Fraction(1)), min(horizontal, Fraction(1)))
+    if final is None:
+        downscale = Downscale(scale, kernel)
+    else:
+        last = final.parts[0]
+        assert isinstance(last, Downscale)
+        downscale = last if last.scale == scale else last.rescaled(scale)
+    return Chain((downscale, Noise(noise)) if noise else (downscale,))
+
+
+def _memory(image: Image, steps: tuple[Step, ...], tile: int, width: int, moves: int, precision: torch.dtype) -> int:
+    """Bytes at the peak, which is reached with base and result of the last step in memory."""
+    in_bytes = image.pixels.numel() * 4
+    out_bytes = len(image.pixels) * steps[-1].size[0] * steps[-1].size[1] * 4
+    alpha_bytes = 3 * 4 * steps[-1].size[0] * steps[-1].size[1] if image.alpha is not None else 0
+    earlier = sum(len(image.pixels) * step.size[0] * step.size[1] * 4 for step in steps[:-1])
+    pyramid = 2.8 * (in_bytes + earlier)  # a picture and its smaller levels
+    side = min(tile, max(steps[-1].size)) + 64
+    tiles = side**2 * (width // 4 * 6 * (2 if precision == torch.bfloat16 else 4) + 12 * (2 * moves + 2))
+    return int(BYTES_OF_RUNTIME + in_bytes + pyramid + 2.4 * out_bytes + alpha_bytes + tiles)

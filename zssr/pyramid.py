@@ -1,0 +1,116 @@
+"""The picture's own pyramid, and the fathers drawn from it.
+
+A father is a square piece of the picture at a random smaller scale. Half of them are whole-pixel
+crops, flipped and rotated by right angles; the other half are sampled through a random affine map:
+any angle, a small anisotropy and shear. Small pictures have few examples; the affine ones
+multiply them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from zssr.image import dihedral
+from zssr.resample import fit
+
+# Steps of the pyramid: an affine map shrinks the next larger level by at most 1.2, so that nothing aliases.
+LEVEL_SCALES = (1.0, 0.84, 0.71, 0.6, 0.5)
+SMALLEST_SCALE = 0.5
+AFFINE_SHARE = 0.5
+ANISOTROPY = 0.25  # standard deviation of the difference between the two directions' scales
+SHEAR = 0.1  # standard deviation
+SCALE_LIMITS = (0.35, 1.1)  # of one direction, after anisotropy
+
+
+@dataclass(frozen=True)
+class _Level:
+    scale: float
+    picture: Tensor  # (1, C, h, w)
+
+
+class Pyramid:
+    """Sources of fathers, on the device where training happens.
+
+    add(picture) makes the levels of one more picture: the input, and later the results of
+    smaller factors.
+    """
+
+    def __init__(self, picture: Tensor) -> None:
+        self._sources: list[list[_Level]] = []
+        self.add(picture)
+
+    def add(self, picture: Tensor) -> None:
+        """picture: (1, C, H, W) in [0, 1]."""
+        levels = [_Level(1.0, picture)]
+        for scale in LEVEL_SCALES[1:]:
+            size = (max(1, round(picture.shape[-2] * scale)), max(1, round(picture.shape[-1] * scale)))
+            levels.append(_Level(scale, fit(picture, size).clamp_(0, 1)))
+        self._sources.append(levels)
+
+    @property
+    def smallest_side(self) -> int:
+        """The longest side that a father may have."""
+        return min(min(levels[0].picture.shape[-2:]) for levels in self._sources)
+
+    def fathers(self, count: int, side: int, rng: torch.Generator) -> Tensor:
+        """(count, C, side, side) in [0, 1]; rng lives on the CPU, only a few numbers are drawn from it."""
+        return torch.cat([self._father(side, rng) for _ in range(count)])
+
+    def _father(self, side: int, rng: torch.Generator) -> Tensor:
+        source, kind, first, second, move, mirror = torch.rand(6, generator=rng).tolist()
+        # Larger sources hold more examples, but the input itself is the only one that is not a guess.
+        sides = [math.sqrt(levels[0].picture.shape[-1] * levels[0].picture.shape[-2]) for levels in self._sources]
+        threshold, chosen = source * sum(sides), 0
+        while chosen < len(sides) - 1 and threshold >= sides[chosen]:
+            threshold -= sides[chosen]
+            chosen += 1
+        levels = self._sources[chosen]
+        if kind < AFFINE_SHARE:
+            return _affine_crop(levels, side, (first, second), 1 if mirror < 0.5 else -1, rng)
+        picture = levels[0].picture
+        top = int(first * (picture.shape[-2] - side + 1))
+        left = int(second * (picture.shape[-1] - side + 1))
+        return dihedral(picture[..., top : top + side, left : left + side], int(move * 8))
+
+
+def _affine_crop(
+    levels: list[_Level], side: int, place: tuple[float, float], mirror: int, rng: torch.Generator
+) -> Tensor:
+    """(1, C, side, side) through a random affine map, its corners inside the picture where they fit."""
+    scale, angle = torch.rand(2, generator=rng).tolist()
+    difference, shear_x, shear_y = torch.randn(3, generator=rng).tolist()
+    scale = SMALLEST_SCALE + (1 - SMALLEST_SCALE) * scale
+    low, high = SCALE_LIMITS
+    scale_x = min(max(scale + difference * ANISOTROPY / 2, low), high)
+    scale_y = min(max(scale - difference * ANISOTROPY / 2, low), high)
+    # The smallest level that still has every detail of the father: no aliasing, little to compute.
+    level = next(level for level in reversed(levels) if level.scale >= min(max(scale_x, scale_y), 1.0))
+    height, width = level.picture.shape[-2:]
+    # Father pixel -> level pixel: rotation, scale and mirror, shear.
+    cosine, sine = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)
+    rotation = torch.tensor([[cosine, -sine], [sine, cosine]])
+    stretch = torch.diag(torch.tensor([mirror * level.scale / scale_x, level.scale / scale_y]))
+    matrix = rotation @ stretch @ torch.tensor([[1.0, SHEAR * shear_x], [SHEAR * shear_y, 1.0]])
+    reach = matrix.abs().sum(1) * (side - 1) / 2
+    centre = []
+    for extent, length, fraction in zip(reach.tolist(), (width, height), place, strict=True):
+        nearest = min(extent, (length - 1) / 2)  # too large for the picture: stay in the middle, borders mirrored
+        centre.append(nearest + (length - 1 - 2 * nearest) * fraction)
+    line = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    x, y = line.expand(side, side), line[:, None].expand(side, side)
+    grid = torch.stack(
+        [
+            (2 * (matrix[0, 0] * x + matrix[0, 1] * y + centre[0]) + 1) / width - 1,
+            (2 * (matrix[1, 0] * x + matrix[1, 1] * y + centre[1]) + 1) / height - 1,
+        ],
+        -1,
+    )
+    father = functional.grid_sample(
+        level.picture, grid[None].to(level.picture.device), "bicubic", "reflection", align_corners=False
+    )
+    return father.clamp_(0, 1)

@@ -1,0 +1,312 @@
+"""Restoration of one picture: a pure function of picture, settings and seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from zssr import image as images
+from zssr.apply import apply, padded_pixels
+from zssr.degrade import Degradation
+from zssr.errors import Cancelled, PictureError
+from zssr.image import Image
+from zssr.network import Network
+from zssr.plan import Plan, Step, make_plan
+from zssr.pyramid import Pyramid
+from zssr.resample import fit
+from zssr.settings import Settings, make
+from zssr.train import Report, train
+from zssr.version import __version__
+
+# What a budget sets aside for after training.
+SAFETY = 1.15  # applying is estimated from training, and a little slower than the arithmetic says
+SECONDS_A_PIXEL = 4e-7  # base, projection, agreement and encoding
+
+Source = str | os.PathLike[str] | bytes | Image | PIL.Image.Image | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a restoration is: stage "train" or "apply" of number `stage_number` of `stages`, done `fraction` of it.
+
+    error: mean absolute error on recent fathers in grey levels of 255; lr: the learning rate; both 0 in "apply".
+    """
+
+    stage: str
+    stage_number: int
+    stages: int
+    fraction: float
+    error: float = 0.0
+    lr: float = 0.0
+
+
+# Called often; restoration stops with Cancelled when it returns False.
+OnStep = Callable[[Progress], bool | None]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the result, damaged again, differs from the input, in grey levels of 255.
+
+    rms: root mean square; worst: largest difference; both over all pixels and channels.
+    """
+
+    rms: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A restored picture and what is known about it."""
+
+    image: Image
+    plan: Plan
+    settings: Settings
+    agreement: Agreement
+    reports: tuple[Report, ...]
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def unknown(self) -> str:
+        """What the input could not tell, in one sentence."""
+        measured = self.plan.in_size[0] * self.plan.in_size[1]
+        made = self.plan.out_size[0] * self.plan.out_size[1]
+        if measured == made:
+            return "Every pixel is the input's own."
+        return (
+            f"The result has {made} pixels and the input {measured}: detail finer than the input's pixels is an"
+            " estimate learned from the picture's own larger structures, not a measurement."
+        )
+
+    def pillow(self) -> PIL.Image.Image:
+        """8 bits a channel: L, LA, RGB or RGBA."""
+        return self.image.pillow()
+
+    def numpy(self) -> np.ndarray:
+        """(H, W) or (H, W, C), uint8 or uint16 as the input, alpha last."""
+        return self.image.samples()
+
+    def tensor(self) -> Tensor:
+        """(C, H, W) float32 in [0, 1], without alpha."""
+        return self.image.pixels
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write it; the format follows the name. Raises OutputError."""
+        images.save(self.image, path, None, self.settings.jpeg_quality, self.settings.strip, overwrite)
+
+    def sidecar(self) -> dict[str, Any]:
+        """All of this as JSON, to be kept beside the picture."""
+        (height, width), (out_height, out_width) = self.plan.in_size, self.plan.out_size
+        return {
+            "version": __version__,
+            "torch": torch.__version__,
+            "input_size": [width, height],
+            "output_size": [out_width, out_height],
+            "settings": self.settings.to_json(),
+            "seed": self.settings.seed,
+            "device": str(self.plan.device),
+            "precision": str(self.plan.precision).removeprefix("torch."),
+            "steps": [
+                {"size": [step.size[1], step.size[0]], "degradation": step.degradation.to_json()}
+                for step in self.plan.steps
+            ],
+            "training": [dataclasses.asdict(report) for report in self.reports],
+            "seconds": round(self.seconds, 3),
+            "agreement": dataclasses.asdict(self.agreement),
+            "unknown": self.unknown,
+            "notes": list(self.notes),
+        }
+
+
+def restore(
+    source: Source,
+    settings: Settings | None = None,
+    *,
+    on_step: OnStep | None = None,
+    started: float | None = None,
+    **keywords: Any,
+) -> Result:
+    """Enlarge one picture by learning from it alone.
+
+    source: a path, the bytes of a file, an Image, a Pillow image, an array (H, W[, C]) of uint8 or
+    uint16, or a tensor (C, H, W) float in [0, 1].
+    settings: all settings at once; or give them as keywords: restore("a.jpg", scale=4).
+    on_step: called often with a Progress; return False to cancel.
+    started: time.monotonic() from which a budget counts, if that was before this call.
+    Raises the errors in zssr.errors; PictureError and SettingsError before any work is done.
+    """
+    started = time.monotonic() if started is None else started
+    if settings is not None and keywords:
+        raise TypeError("give either settings or keywords, not both")
+    settings = settings or make(**keywords)
+    image = _to_image(source, settings)
+    plan = make_plan(image, settings)
+    return _Run(image, plan, settings, on_step, started).result()
+
+
+class _Run:
+    """One restoration in progress; lives for one call of `restore`."""
+
+    def __init__(self, image: Image, plan: Plan, settings: Settings, on_step: OnStep | None, started: float) -> None:
+        self.image, self.plan, self.settings, self.on_step, self.started = image, plan, settings, on_step, started
+        self.picture = images.fill_hidden(image)[None].to(plan.device)
+        self.notes = [*image.notes, *plan.notes]
+        self.reports: list[Report] = []
+        self.stage_number = 0
+
+    def result(self) -> Result:
+        if self.plan.out_size == self.plan.in_size:
+            pixels, alpha = self.image.pixels, self.image.alpha
+        else:
+            pixels, alpha = self._enlarged()[0], self.image.alpha
+            alpha = None if alpha is None else fit(alpha, self.plan.out_size).clamp_(0, 1)
+        image = dataclasses.replace(self.image, pixels=pixels, alpha=alpha, notes=())
+        seconds = time.monotonic() - self.started
+        return Result(
+            image, self.plan, self.settings, self._agreement(pixels), tuple(self.reports), seconds, tuple(self.notes)
+        )
+
+    def _enlarged(self) -> Tensor:
+        """(1, C, *out_size): every step starts from the input itself, with one network carried on."""
+        last = self.plan.steps[-1]
+        if not self.plan.learns or self._nothing_to_learn(last.degradation):
+            return self._projected(last.degradation.base(self.picture, last.size).clamp_(0, 1), last)
+        networks, rngs = [], []
+        for number in range(self.plan.networks):
+            rng = torch.Generator().manual_seed(self.settings.seed + number)
+            network = Network(self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng)
+            networks.append(network.to(self.plan.device, memory_format=torch.channels_last))
+            rngs.append(rng)
+        pyramid: Pyramid | None = Pyramid(self.picture)
+        for step in self.plan.steps:
+            for network, rng in zip(networks, rngs, strict=True):
+                assert pyramid is not None
+                self._train(network, pyramid, step, rng)
+            if step is last:
+                pyramid = None  # its memory is needed for the result
+            result = self._applied(networks, step)
+            if pyramid is not None:
+                pyramid.add(result)
+        return result
+
+    def _nothing_to_learn(self, degradation: Degradation) -> bool:
+        """Whether the base already gives the picture back: it is flat, and a network could only add errors."""
+        son = degradation.degrade(self.picture, torch.Generator().manual_seed(self.settings.seed))
+        base = degradation.base(son, self.plan.in_size)
+        flat = bool((base - self.picture).abs().max() < 0.25 / self.image.peak)
+        if flat:
+            self.notes.append("the picture has no detail to learn from: enlarged by plain bicubic interpolation")
+        return flat
+
+    def _train(self, network: Network, pyramid: Pyramid, step: Step, rng: torch.Generator) -> None:
+        begin = time.monotonic()
+        # This training's share of all that is still to be trained.
+        position = len(self.reports)
+        planned = [s.training_steps for s in self.plan.steps for _ in range(self.plan.networks)][position:]
+        share = planned[0] / sum(planned)
+
+        def seconds_left(step_seconds: float) -> float:
+            assert self.settings.budget is not None
+            deadline = self.started + self.settings.budget
+            reserve = self._seconds_to_apply(step_seconds, self._moves(step_seconds))
+            return share * (deadline - begin - reserve) - (time.monotonic() - begin)
+
+        training = dataclasses.replace(self.plan.training, steps=step.training_steps)
+        report = train(
+            network, pyramid, step.degradation, training, rng, self.plan.device, self.plan.precision,
+            lambda fraction, error, lr: self._tell("train", fraction, error * 255, lr),
+            None if self.settings.budget is None else seconds_left,
+        )  # fmt: skip
+        self.reports.append(report)
+        self.stage_number += 1
+
+    def _applied(self, networks: list[Network], step: Step) -> Tensor:
+        base = step.degradation.base(self.picture, step.size)
+        last = self.reports[-1]
+        moves = self._moves(last.seconds / max(last.steps, 1))
+        if moves != self.plan.moves and step is self.plan.steps[-1]:
+            self.notes.append("the budget left no time for the self-ensemble")
+        total: Tensor | None = None
+        for number, network in enumerate(networks):
+            result = apply(
+                network, base, self.plan.tile, moves, self.plan.device, self.plan.precision,
+                lambda done, tiles: self._tell("apply", (number + done / tiles) / len(networks)),  # noqa: B023
+            )  # fmt: skip
+            total = result if total is None else total.add_(result)
+        assert total is not None
+        del base, result
+        self.stage_number += 1
+        return self._projected(total.div_(len(networks)) if len(networks) > 1 else total, step)
+
+    def _projected(self, result: Tensor, step: Step) -> Tensor:
+        return step.degradation.project(result, self.picture) if self.plan.projects else result
+
+    def _agreement(self, pixels: Tensor) -> Agreement:
+        degradation = self.plan.steps[-1].degradation
+        if self.plan.out_size == self.plan.in_size:
+            return Agreement(0.0, 0.0)
+        squares, worst = 0.0, 0.0
+        peak = self.image.peak
+        for plane, target in zip(pixels, self.picture[0], strict=True):
+            # As it will be saved: rounded. Noise is not part of what a result can agree with.
+            saved = plane.mul(peak).round_().div_(peak)
+            again = getattr(degradation, "parts", (degradation,))[0].degrade(saved[None, None], None)
+            difference = (again[0, 0] - target).mul_(255)
+            squares += difference.square().mean().item() / len(pixels)
+            worst = max(worst, difference.abs().max().item())
+        return Agreement(round(math.sqrt(squares), 4), round(worst, 4))
+
+    def _moves(self, step_seconds: float) -> frozenset[int]:
+        """The self-ensemble that the budget has time for: all of it in at most half of the budget, or none."""
+        budget = self.settings.budget
+        if budget is None or self._seconds_to_apply(step_seconds, self.plan.moves) <= budget / 2:
+            return self.plan.moves
+        return frozenset({0})
+
+    def _seconds_to_apply(self, step_seconds: float, moves: frozenset[int]) -> float:
+        """For all applications still to come: a step is a forward and a backward pass, three times a forward one."""
+        training = self.plan.training
+        side = min(training.crop_size, min(self.plan.in_size))
+        reach = self.plan.depth * (self.plan.kernel_size // 2) * 2
+        done = len(self.reports) // self.plan.networks
+        pixels = sum(padded_pixels(step.size, self.plan.tile, reach) for step in self.plan.steps[done:])
+        forward = pixels * len(moves) * self.plan.networks / (3 * training.batch_size * side**2)
+        return SAFETY * step_seconds * forward + SECONDS_A_PIXEL * pixels
+
+    def _tell(self, stage: str, fraction: float, error: float = 0.0, lr: float = 0.0) -> None:
+        if self.on_step is None:
+            return
+        stages = len(self.plan.steps) * (self.plan.networks + 1)
+        if self.on_step(Progress(stage, self.stage_number, stages, fraction, error, lr)) is False:
+            raise Cancelled("cancelled")
+
+
+def _to_image(source: Source, settings: Settings) -> Image:
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, str | os.PathLike | bytes):
+        return images.load(source, settings.max_MB, settings.max_pixels)
+    if isinstance(source, PIL.Image.Image):
+        return images.from_pillow(source)
+    if isinstance(source, np.ndarray):
+        return images.from_array(source)
+    if isinstance(source, Tensor):
+        if source.ndim != 3 or len(source) not in (1, 3) or not source.is_floating_point() or 0 in source.shape:
+            raise PictureError(
+                f"tensor of {source.dtype} with shape {tuple(source.shape)}: expected (1 or 3, H, W), float in [0, 1]"
+            )
+        if not bool(torch.isfinite(source).all()) or source.min() < 0 or source.max() > 1:
+            raise PictureError("tensor with values outside [0, 1]: divide by the peak value first")
+        return Image(source.detach().float().cpu())
+    raise PictureError(f"cannot restore a {type(source).__name__}: give a path, bytes, a Pillow image, array or tensor")

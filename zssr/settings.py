@@ -1,0 +1,497 @@
+"""Every setting, defined once.
+
+The command line's flags, the keys of config.json, its JSON Schema and the README's table are made
+from the fields of `Settings`; nothing else knows their names, ranges or help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from zssr.errors import SettingsError
+from zssr.formats import DEFAULT_MAX_PIXELS, WRITABLE
+
+LARGEST_FACTOR = 32
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How one setting is written, checked and explained.
+
+    kind: "int", "float", "bool", "text", "factor" (a number, "SY,SX" or a list of two) or "paths".
+    flags: on the command line; empty where it is no flag. low, high: inclusive limits.
+    """
+
+    help: str
+    group: str
+    kind: str
+    flags: tuple[str, ...]
+    metavar: str | None = None
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _setting(
+    default: Any,
+    help: str,
+    group: str,
+    kind: str,
+    *flags: str,
+    metavar: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"spec": Spec(help, group, kind, flags, metavar, low, high, choices)}
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one restoration. Raises SettingsError on values that make no sense.
+
+    None means "decided for this picture": by the picture, by `quality`, or by the machine.
+    """
+
+    image: str | list[str] | None = _setting(
+        None, "input files, folders or patterns, when the command names none", "pictures", "paths"
+    )
+    output: str | None = _setting(
+        None,
+        "file, folder, or - for standard output; default: beside the input, name_x4.png",
+        "pictures",
+        "text",
+        "-o",
+        "--output",
+        metavar="PATH",
+    )
+    format: str | None = _setting(
+        None,
+        "output format; default: by the output's name, else png",
+        "pictures",
+        "text",
+        "--format",
+        choices=("same", *WRITABLE),
+    )
+    jpeg_quality: int = _setting(
+        95,
+        "quality of jpg and avif; webp is lossless",
+        "pictures",
+        "int",
+        "--jpeg-quality",
+        metavar="1-100",
+        low=1,
+        high=100,
+    )
+    overwrite: bool = _setting(False, "replace existing outputs", "pictures", "bool", "--overwrite")
+    skip_existing: bool = _setting(
+        False, "leave inputs alone whose output exists", "pictures", "bool", "--skip-existing"
+    )
+    sidecar: bool = _setting(
+        False, "JSON beside the output: settings, times, training curve, agreement", "pictures", "bool", "--sidecar"
+    )
+    base64: bool = _setting(
+        False, "also write the result as base64 text, output.base64", "pictures", "bool", "--base64"
+    )
+    strip: bool = _setting(False, "drop colour profile, EXIF and resolution", "pictures", "bool", "--strip")
+    max_MB: float = _setting(
+        100.0, "largest input file in megabytes", "pictures", "float", "--max-MB", metavar="MB", low=0.000001
+    )
+    max_pixels: int = _setting(
+        DEFAULT_MAX_PIXELS,
+        "most pixels an input may have",
+        "pictures",
+        "int",
+        "--max-pixels",
+        metavar="N",
+        low=1,
+        high=178_000_000,
+    )
+
+    scale: float | str | list[float] | None = _setting(
+        None, "factor, or vertical,horizontal; default 2", "enlarging", "factor", "--scale", metavar="S|SY,SX"
+    )
+    size: str | None = _setting(None, "target size: WxH, Wx or xH", "enlarging", "text", "--size", metavar="WxH")
+    scale_factor: float | None = _setting(
+        None,
+        "factor of one pass, with scale_times (older config files)",
+        "enlarging",
+        "float",
+        "--scale-factor",
+        metavar="S",
+        low=1,
+        high=LARGEST_FACTOR,
+    )
+    scale_times: int | None = _setting(
+        None,
+        "passes: the total is scale_factor to this power",
+        "enlarging",
+        "int",
+        "--scale-times",
+        metavar="N",
+        low=1,
+        high=10,
+    )
+    kernel: str = _setting(
+        "bicubic",
+        "how the picture was made smaller: bicubic, box, lanczos, gaussian:SIGMA, or a .mat, .npy, .txt, .png file",
+        "enlarging",
+        "text",
+        "--kernel",
+        metavar="K",
+    )
+    noise: float = _setting(
+        0.0,
+        "noise in the picture, standard deviation in grey levels of 255",
+        "enlarging",
+        "float",
+        "--noise",
+        metavar="SIGMA",
+        low=0,
+        high=100,
+    )
+
+    quality: str = _setting("default", "effort", "effort", "text", "--quality", choices=("fast", "default", "best"))
+    budget: float | None = _setting(
+        None, "finish within about this wall time", "effort", "float", "--budget", metavar="SECONDS", low=1
+    )
+    ensemble: bool = _setting(True, "do not join the results of flips and rotations", "effort", "bool", "--no-ensemble")
+    projection: bool = _setting(
+        True, "do not make the result agree with the input", "effort", "bool", "--no-projection"
+    )
+
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1, mps", "machine", "text", "--device", metavar="NAME")
+    precision: str = _setting(
+        "auto",
+        "number format; auto: bf16 where it is fast",
+        "machine",
+        "text",
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+    )
+    patch_size: int | None = _setting(
+        None,
+        "side of the tiles the result is made in",
+        "machine",
+        "int",
+        "--tile",
+        "--patch-size",
+        metavar="N",
+        low=16,
+        high=16384,
+    )
+    seed: int = _setting(
+        0,
+        "of all random choices; the same seed gives the same bytes",
+        "machine",
+        "int",
+        "--seed",
+        metavar="N",
+        low=0,
+        high=2**63 - 1,
+    )
+
+    in_channels: int = _setting(
+        3,
+        "3: colour channels together; 1: one at a time",
+        "method",
+        "int",
+        "--in-channels",
+        metavar="1|3",
+        low=1,
+        high=3,
+    )
+    model_width: int = _setting(
+        64, "channels of a layer", "method", "int", "--model-width", metavar="N", low=4, high=512
+    )
+    model_depth: int | None = _setting(
+        None, "layers; default 8 (best: 12)", "method", "int", "--model-depth", metavar="N", low=2, high=64
+    )
+    model_kernel_size: int = _setting(
+        3, "of a layer, odd", "method", "int", "--model-kernel-size", metavar="N", low=1, high=9
+    )
+    lr: float = _setting(1e-3, "first learning rate", "method", "float", "--lr", metavar="R", low=1e-7, high=1)
+    lr_stop: float = _setting(
+        1e-5, "training ends below this rate", "method", "float", "--lr-stop", metavar="R", low=1e-9, high=1
+    )
+    lr_decay: float = _setting(
+        0.5,
+        "factor on the rate when the error stops falling",
+        "method",
+        "float",
+        "--lr-decay",
+        metavar="R",
+        low=0.01,
+        high=0.99,
+    )
+    lr_decay_ratio: float = _setting(
+        0.1,
+        "it has stopped when the fitted line falls less than this times the spread around it",
+        "method",
+        "float",
+        "--lr-decay-ratio",
+        metavar="R",
+        low=0,
+        high=100,
+    )
+    lr_decay_range: int = _setting(
+        300,
+        "recent steps that the line is fitted to",
+        "method",
+        "int",
+        "--lr-decay-range",
+        metavar="N",
+        low=3,
+        high=100_000,
+    )
+    lr_decay_step: int = _setting(
+        50, "steps between two fits", "method", "int", "--lr-decay-step", metavar="N", low=1, high=100_000
+    )
+    num_epochs: int | None = _setting(
+        None,
+        "most training steps; default by quality",
+        "method",
+        "int",
+        "--num-epochs",
+        metavar="N",
+        low=1,
+        high=10_000_000,
+    )
+    crop_size: int = _setting(
+        96, "side of a training crop", "method", "int", "--crop-size", metavar="N", low=16, high=1024
+    )
+    batch_size: int = _setting(
+        1, "training crops in a step", "method", "int", "--batch-size", metavar="N", low=1, high=256
+    )
+
+    def __post_init__(self) -> None:
+        for name, spec in specs().items():
+            _check(name, spec, getattr(self, name), optional=_default(name) is None)
+        if self.in_channels == 2:
+            raise SettingsError("in_channels 2: must be 1 or 3")
+        if self.model_kernel_size % 2 == 0:
+            raise SettingsError(f"model_kernel_size {self.model_kernel_size}: must be odd")
+        if self.lr_stop > self.lr:
+            raise SettingsError(f"lr_stop {self.lr_stop:g}: must not be larger than lr {self.lr:g}")
+        if self.overwrite and self.skip_existing:
+            raise SettingsError("overwrite and skip_existing: choose one of them")
+        given = [name for name in ("scale", "size", "scale_factor") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise SettingsError(f"{' and '.join(given)}: give one of them")
+        if self.scale_times is not None and self.scale_factor is None:
+            raise SettingsError("scale_times: needs scale_factor")
+        if self.size is not None:
+            _parse_size(self.size)
+        self.factor()
+
+    def factor(self) -> tuple[Fraction, Fraction] | None:
+        """(vertical, horizontal) as given, or None where a size is given."""
+        if self.size is not None:
+            return None
+        if self.scale_factor is not None:
+            factor = Fraction(str(self.scale_factor)) ** (self.scale_times or 1)
+            return _checked_factor("scale_factor ** scale_times", factor, factor)
+        return _parse_factor(2 if self.scale is None else self.scale)
+
+    def out_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the result for a picture of `size`. Raises SettingsError."""
+        height, width = size
+        factor = self.factor()
+        if factor is not None:
+            return max(1, round(height * factor[0])), max(1, round(width * factor[1]))
+        wanted_width, wanted_height = _parse_size(self.size or "")
+        new_width = wanted_width or max(1, round(width * (wanted_height or 0) / height))
+        new_height = wanted_height or max(1, round(height * (wanted_width or 0) / width))
+        if new_width < width or new_height < height:
+            raise SettingsError(
+                f"size {self.size}: smaller than the picture ({width}x{height}); zssr enlarges, other tools shrink"
+            )
+        if max(new_width / width, new_height / height) > LARGEST_FACTOR:
+            raise SettingsError(f"size {self.size}: more than {LARGEST_FACTOR} times the picture ({width}x{height})")
+        return new_height, new_width
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what differs from the defaults."""
+        return {name: getattr(self, name) for name in specs() if getattr(self, name) != _default(name)}
+
+
+def specs() -> dict[str, Spec]:
+    """Name in JSON and Python -> how it is written, checked and explained, in order."""
+    return {field.name: field.metadata["spec"] for field in dataclasses.fields(Settings)}
+
+
+def _default(name: str) -> Any:
+    return next(field.default for field in dataclasses.fields(Settings) if field.name == name)
+
+
+def from_json(data: dict[str, Any], where: str = "settings") -> dict[str, Any]:
+    """Checked keywords for Settings from a JSON object; "$schema" is allowed and left out."""
+    if not isinstance(data, dict):
+        raise SettingsError(f"{where}: must be one JSON object, {{...}}")
+    known = specs()
+    for key, value in data.items():
+        if key == "$schema":
+            continue
+        if key not in known:
+            raise SettingsError(f"{where}: {unknown(key)}")
+        try:
+            _check(key, known[key], value, optional=_default(key) is None)
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from None
+    return {key: value for key, value in data.items() if key != "$schema"}
+
+
+def from_file(path: str) -> dict[str, Any]:
+    """Checked keywords for Settings from a JSON file."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error})") from None
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    return from_json(data, path)
+
+
+def make(**keywords: Any) -> Settings:
+    """Settings from keywords; unknown ones raise SettingsError with the nearest name."""
+    for key in keywords:
+        if key not in specs():
+            raise SettingsError(unknown(key))
+    return Settings(**keywords)
+
+
+def unknown(key: str) -> str:
+    """What to say about a setting that does not exist."""
+    near = difflib.get_close_matches(key, specs(), 1, 0.5)
+    return f"unknown setting '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "text": ((str,), "text"),
+    "factor": ((int, float, str, list, tuple), "a number, 'SY,SX' or [SY, SX]"),
+    "paths": ((str, list, tuple), "a path or a list of paths"),
+}
+
+
+def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
+    if value is None and optional:
+        return
+    types, expected = _TYPES[spec.kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and spec.kind != "bool"):
+        raise SettingsError(f"{name} {value!r}: must be {expected}")
+    if spec.kind == "paths" and not all(
+        isinstance(path, str) for path in ([value] if isinstance(value, str) else value)
+    ):
+        raise SettingsError(f"{name} {value!r}: must be {expected}")
+    if spec.choices and value not in spec.choices:
+        near = difflib.get_close_matches(str(value), spec.choices, 1, 0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise SettingsError(f"{name} '{value}': must be one of {', '.join(spec.choices)}{hint}")
+    if spec.kind in ("int", "float"):
+        low, high = spec.low, spec.high
+        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+            limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+            raise SettingsError(f"{name} {value:g}: must be {limits}")
+
+
+def _parse_factor(value: Any) -> tuple[Fraction, Fraction]:
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    try:
+        factors = [Fraction(str(part).strip()) for part in parts]
+    except (ValueError, ZeroDivisionError):
+        factors = []
+    if len(factors) not in (1, 2):
+        raise SettingsError(f"scale {value!r}: must be a number such as 2 or 2.5, or vertical,horizontal such as 2,3")
+    return _checked_factor("scale", factors[0], factors[-1])
+
+
+def _checked_factor(name: str, *factors: Fraction) -> tuple[Fraction, Fraction]:
+    for factor in factors:
+        if factor < 1:
+            raise SettingsError(
+                f"{name} {float(factor):g}: smaller than 1; zssr enlarges, use any picture tool to shrink"
+            )
+        if factor > LARGEST_FACTOR:
+            raise SettingsError(f"{name} {float(factor):g}: at most {LARGEST_FACTOR}")
+    return factors[0], factors[-1]
+
+
+def _parse_size(text: str) -> tuple[int | None, int | None]:
+    """(width, height) of "WxH", "Wx" or "xH"."""
+    match = re.fullmatch(r"(\d{0,6})[xX](\d{0,6})", text.strip())
+    if not match or not (match[1] or match[2]) or "0" in (match[1], match[2]):
+        raise SettingsError(f"size '{text}': must be WxH, Wx or xH in pixels, such as 1920x1080, 1920x or x1080")
+    return int(match[1]) if match[1] else None, int(match[2]) if match[2] else None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a config file."""
+    properties: dict[str, Any] = {"$schema": {"type": "string"}}
+    types: dict[str, Any] = {
+        "int": {"type": "integer"},
+        "float": {"type": "number"},
+        "bool": {"type": "boolean"},
+        "text": {"type": "string"},
+        "factor": {"type": ["number", "string", "array"], "items": {"type": "number"}, "maxItems": 2},
+        "paths": {"type": ["string", "array"], "items": {"type": "string"}},
+    }
+    for name, spec in specs().items():
+        default = _default(name)
+        entry: dict[str, Any] = {"description": json_help(name), **types[spec.kind], "default": default}
+        if spec.choices:
+            entry["enum"] = [*spec.choices]
+        if spec.low is not None:
+            entry["minimum"] = spec.low
+        if spec.high is not None:
+            entry["maximum"] = spec.high
+        if default is None:
+            kind = entry["type"]
+            entry["type"] = [*(kind if isinstance(kind, list) else [kind]), "null"]
+            if spec.choices:
+                entry["enum"].append(None)
+        properties[name] = entry
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "zssr settings",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def json_help(name: str) -> str:
+    """The help of a setting; a flag that switches off reads the other way round as a key."""
+    spec = specs()[name]
+    return spec.help.removeprefix("do not ") if switches_off(spec) else spec.help
+
+
+def switches_off(spec: Spec) -> bool:
+    """Whether the flag makes a setting false that is true by default."""
+    return any(flag.startswith("--no-") for flag in spec.flags)
+
+
+def markdown_table() -> str:
+    """The README's table of all settings."""
+    rows = ["| flag | key in JSON | default | meaning |", "|---|---|---|---|"]
+    for name, spec in specs().items():
+        flags = ", ".join(f"`{flag}`" for flag in spec.flags) or "INPUT"
+        default = _default(name)
+        shown = "" if default is None else f"`{json.dumps(default)}`"
+        limits = f" ({', '.join(spec.choices)})" if spec.choices else ""
+        rows.append(f"| {flags} | `{name}` | {shown} | {json_help(name)}{limits} |")
+    return "\n".join(rows) + "\n"
