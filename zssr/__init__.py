@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # Public name -> where it lives. Loaded when first used: torch takes seconds, and `zssr -h` needs none of it.
 _HOMES = {
     "Agreement": "restoration", "Chain": "degrade", "Degradation": "degrade", "Downscale": "degrade", "Image": "image",
-    "Noise": "degrade", "Progress": "restoration", "Result": "restoration", "Settings": "settings", "__version__": "version",
-    "load": "image", "restore": "restoration", "save": "image",
+    "Noise": "degrade", "Progress": "restoration", "Result": "restoration", "Settings": "settings",
+    "__version__": "version", "load": "image", "restore": "restoration", "save": "image",
 }  # fmt: skip
 
 __all__ = [*sorted(_HOMES), "errors"]

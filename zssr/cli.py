@@ -474,7 +474,8 @@ def _schema(arguments: Sequence[str]) -> int:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     parser = _Parser(
-        "zssr evaluate", "zssr evaluate DIR --scale S [options]\n       zssr evaluate --results DIR --truth DIR --scale S",
+        "zssr evaluate",
+        "zssr evaluate DIR --scale S [options]\n       zssr evaluate --results DIR --truth DIR --scale S",
         "Downscale each picture of a folder, restore it, and score the result against the picture; or score the\n"
         "results of any tool. PSNR and SSIM on luma: 8-bit rounding, BT.601 16 to 235, border of S pixels cut.",
         formatter_class=_formatter, allow_abbrev=False,

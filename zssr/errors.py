@@ -36,5 +36,5 @@ class DeviceError(ZssrError):
     """The device asked for is not there, or its memory does not suffice."""
 
 
-class Cancelled(ZssrError):
+class Cancelled(ZssrError):  # noqa: N818 - not an error of anyone
     """The caller's callback asked to stop; nothing was written."""

@@ -188,7 +188,7 @@ def _pictures(folder: Path) -> list[Path]:
 def _peak_megabytes() -> float:
     """Most memory that this process has held so far."""
     if os.name == "nt":
-        return psutil.Process().memory_info().peak_wset / 1e6
+        return psutil.Process().memory_info().peak_wset / 1e6  # type: ignore[attr-defined]
     import resource
     import sys
 

@@ -17,6 +17,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -34,7 +35,7 @@ from zssr.formats import DEFAULT_MAX_PIXELS, FORMAT_OF_SUFFIX, READABLE, WRITABL
 _FORMAT_NAMES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "AVIF": "avif"}
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> dihedral move that puts the picture upright.
-_ORIENTATION_MOVES = {1: 0, 2: 4, 3: 2, 4: 6, 5: 7, 6: 3, 7: 5, 8: 1}
+_ORIENTATION_MOVES = {1: 0, 2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}
 # TIFF tags that describe how the pixels lie in the old file; they are wrong in a new one.
 _TIFF_LAYOUT_TAGS = {
     254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 297,
@@ -162,22 +163,41 @@ def load(
             warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
             opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
     except PIL.UnidentifiedImageError:
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _load_tiff_alone(name, data, max_pixels)
         raise PictureError(f"{name}: not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
     except PIL.Image.DecompressionBombError:
         raise PictureError(f"{name}: too many pixels to be opened safely") from None
     except _BROKEN as error:
         raise PictureError(f"{name}: corrupt file ({_one_line(error)})") from None
     if opened.width * opened.height > max_pixels:
-        raise PictureError(
-            f"{name}: {opened.width}x{opened.height} is more than the limit of {max_pixels} pixels;"
-            " raise it with --max-pixels"
-        )
+        raise PictureError(f"{name}: {_too_many_pixels(opened.width, opened.height, max_pixels)}")
     try:
         return _decode(opened, data)
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from None
     except _BROKEN as error:
         raise PictureError(f"{name}: truncated or corrupt file ({_one_line(error)})") from None
+
+
+def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
+    """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages.first
+            if page.imagewidth * page.imagelength > max_pixels:
+                raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
+            icc = page.tags.valueof(34675)
+        picture = from_array(_decode_tiff_16(data))
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
+    except _BROKEN as error:
+        raise PictureError(f"{name}: truncated or corrupt file ({_one_line(error)})") from None
+    return dataclasses.replace(picture, icc=icc, format="tiff")
+
+
+def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
+    return f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
 
 
 # What Pillow, imagecodecs and tifffile raise on broken files.
@@ -212,8 +232,9 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
         notes.append(f"first of {frames} frames")
     icc = opened.info.get("icc_profile")
     dpi = _dpi(opened.info.get("dpi"))
+    deep = _is_16_bit(opened)  # before anything is decoded
     exif = opened.getexif()
-    if _is_16_bit(opened):
+    if deep:
         picture = from_array(_decode_16_bit(opened, data))
     else:
         opened, icc = _to_8_bit_mode(opened, icc, notes)
@@ -246,7 +267,7 @@ def _is_16_bit(opened: PIL.Image.Image) -> bool:
         return max(bits) == 16
     if opened.mode.startswith("I"):
         return True
-    return opened.format == "PNG" and any(";16" in str(tile[3]) for tile in opened.tile)
+    return opened.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
 
 
 def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
@@ -254,6 +275,10 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
         return imagecodecs.png_decode(data)
     if opened.format != "TIFF":
         raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
+    return _decode_tiff_16(data)
+
+
+def _decode_tiff_16(data: bytes) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         array = page.asarray()
@@ -262,7 +287,7 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             array = 65535 - array
         elif page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
-            raise PictureError(f"16-bit TIFF of type {page.photometric.name} is not supported: save it as RGB first")
+            raise PictureError(f"16-bit TIFF of type {page.photometric!r} is not supported: save it as RGB first")
         if array.dtype != np.uint16:
             raise PictureError(f"TIFF samples of type {array.dtype} are not supported: save it as 16-bit integers")
         if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
@@ -347,7 +372,7 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
         icc = None  # a profile for grey does not fit the RGB that these formats store
     if image.peak > 255:
         return (_encode_png_16 if format == "png" else _encode_tiff_16)(image.samples(), icc, exif, dpi), notes
-    options: dict[str, object] = {
+    options: Any = {
         "png": {},
         "jpg": {"quality": jpeg_quality, "subsampling": 0},
         "webp": {"lossless": True, "exact": True},
@@ -355,8 +380,6 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
         "avif": {"quality": jpeg_quality, "subsampling": "4:4:4"},
     }[format]
     metadata = {"icc_profile": icc, "exif": exif, "dpi": dpi}
-    if format == "avif" and not icc:
-        metadata.pop("icc_profile")
     buffer = io.BytesIO()
     pillow_format = {"jpg": "JPEG"}.get(format, format.upper())
     try:

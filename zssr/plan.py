@@ -9,7 +9,7 @@ from fractions import Fraction
 import psutil
 import torch
 
-from zssr.degrade import Chain, Degradation, Downscale, Noise
+from zssr.degrade import Chain, Downscale, Noise
 from zssr.degrade.downscale import read_kernel
 from zssr.device import choose_device, choose_precision
 from zssr.errors import DeviceError, SettingsError
@@ -50,7 +50,7 @@ class Step:
     """One enlargement of the input: to `size`, learned from pairs made by `degradation`."""
 
     size: Size
-    degradation: Degradation
+    degradation: Chain
     training_steps: int
 
 

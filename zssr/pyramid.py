@@ -8,6 +8,8 @@ multiply them.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from zssr.image import dihedral
+from zssr.network import FOLD
 from zssr.resample import fit
 
 # Steps of the pyramid: an affine map shrinks the next larger level by at most 1.2, so that nothing aliases.
@@ -52,24 +55,20 @@ class Pyramid:
             levels.append(_Level(scale, fit(picture, size).clamp_(0, 1)))
         self._sources.append(levels)
 
-    @property
-    def smallest_side(self) -> int:
-        """The longest side that a father may have."""
-        return min(min(levels[0].picture.shape[-2:]) for levels in self._sources)
-
     def fathers(self, count: int, side: int, rng: torch.Generator) -> Tensor:
-        """(count, C, side, side) in [0, 1]; rng lives on the CPU, only a few numbers are drawn from it."""
-        return torch.cat([self._father(side, rng) for _ in range(count)])
+        """(count, C, side, side) in [0, 1], all of one source, smaller where it is; the side is a multiple of FOLD.
 
-    def _father(self, side: int, rng: torch.Generator) -> Tensor:
-        source, kind, first, second, move, mirror = torch.rand(6, generator=rng).tolist()
+        rng lives on the CPU; only a few numbers are drawn from it.
+        """
         # Larger sources hold more examples, but the input itself is the only one that is not a guess.
-        sides = [math.sqrt(levels[0].picture.shape[-1] * levels[0].picture.shape[-2]) for levels in self._sources]
-        threshold, chosen = source * sum(sides), 0
-        while chosen < len(sides) - 1 and threshold >= sides[chosen]:
-            threshold -= sides[chosen]
-            chosen += 1
-        levels = self._sources[chosen]
+        sides = [math.sqrt(math.prod(levels[0].picture.shape[-2:])) for levels in self._sources]
+        chosen = torch.rand(1, generator=rng).item() * sum(sides)
+        levels = self._sources[bisect.bisect_right(list(itertools.accumulate(sides[:-1])), chosen)]
+        side = max(FOLD, min(side, *levels[0].picture.shape[-2:]) // FOLD * FOLD)
+        return torch.cat([self._father(levels, side, rng) for _ in range(count)])
+
+    def _father(self, levels: list[_Level], side: int, rng: torch.Generator) -> Tensor:
+        kind, first, second, move, mirror = torch.rand(5, generator=rng).tolist()
         if kind < AFFINE_SHARE:
             return _affine_crop(levels, side, (first, second), 1 if mirror < 0.5 else -1, rng)
         picture = levels[0].picture

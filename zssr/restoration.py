@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zssr import image as images
 from zssr.apply import apply, padded_pixels
-from zssr.degrade import Degradation
+from zssr.degrade import Chain, Degradation
 from zssr.errors import Cancelled, PictureError
 from zssr.image import Image
 from zssr.network import Network
@@ -186,7 +186,7 @@ class _Run:
         for number in range(self.plan.networks):
             rng = torch.Generator().manual_seed(self.settings.seed + number)
             network = Network(self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng)
-            networks.append(network.to(self.plan.device, memory_format=torch.channels_last))
+            networks.append(network.to(self.plan.device).to(memory_format=torch.channels_last))
             rngs.append(rng)
         pyramid: Pyramid | None = Pyramid(self.picture)
         for step in self.plan.steps:
@@ -253,15 +253,17 @@ class _Run:
         return step.degradation.project(result, self.picture) if self.plan.projects else result
 
     def _agreement(self, pixels: Tensor) -> Agreement:
-        degradation = self.plan.steps[-1].degradation
         if self.plan.out_size == self.plan.in_size:
             return Agreement(0.0, 0.0)
+        # Without the noise: it is no part of what a result can agree with.
+        expected = Chain(tuple(part for part in self.plan.steps[-1].degradation.parts if not part.noisy))
+        rng = torch.Generator().manual_seed(self.settings.seed)
         squares, worst = 0.0, 0.0
         peak = self.image.peak
         for plane, target in zip(pixels, self.picture[0], strict=True):
-            # As it will be saved: rounded. Noise is not part of what a result can agree with.
+            # As it will be saved: rounded.
             saved = plane.mul(peak).round_().div_(peak)
-            again = getattr(degradation, "parts", (degradation,))[0].degrade(saved[None, None], None)
+            again = expected.degrade(saved[None, None], rng)
             difference = (again[0, 0] - target).mul_(255)
             squares += difference.square().mean().item() / len(pixels)
             worst = max(worst, difference.abs().max().item())

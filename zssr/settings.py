@@ -392,7 +392,8 @@ def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
     if value is None and optional:
         return
     types, expected = _TYPES[spec.kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and spec.kind != "bool"):
+    is_flag = isinstance(value, bool)  # which Python counts as a number
+    if not any(isinstance(value, t) for t in types) or (is_flag and spec.kind != "bool"):
         raise SettingsError(f"{name} {value!r}: must be {expected}")
     if spec.kind == "paths" and not all(
         isinstance(path, str) for path in ([value] if isinstance(value, str) else value)

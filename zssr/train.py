@@ -14,7 +14,7 @@ from torch import Tensor
 from zssr.degrade import Degradation
 from zssr.device import computing, is_out_of_memory
 from zssr.errors import DeviceError
-from zssr.network import FOLD, Network
+from zssr.network import Network
 from zssr.pyramid import Pyramid
 
 SMALLEST_CROP = 16
@@ -62,7 +62,7 @@ class SlopeSchedule:
         full = len(self._errors) == self._training.lr_decay_range
         if full and self._recorded % self._training.lr_decay_step == 0:
             fall, spread = fitted_line(list(self._errors))
-            if fall < self._training.lr_decay_ratio * spread:
+            if fall <= self._training.lr_decay_ratio * spread:
                 self._plateau_rate *= self._training.lr_decay
                 self._errors.clear()  # the next line is fitted to errors at the new rate only
 
@@ -130,8 +130,7 @@ def train(
     report = Report()
     schedule = SlopeSchedule(training)
     optimizer = torch.optim.Adam(network.parameters(), training.lr, fused=device.type != "mps")
-    side = max(FOLD, min(training.crop_size, pyramid.smallest_side) // FOLD * FOLD)
-    batch_size = training.batch_size
+    side, batch_size = training.crop_size, training.batch_size
     start = time.monotonic()
     progress = 0.0
     waiting: list[Tensor] = []
@@ -141,7 +140,7 @@ def train(
             group["lr"] = rate
         try:
             father = pyramid.fathers(batch_size, side, rng)
-            base = degradation.base(degradation.degrade(father, rng), (side, side))
+            base = degradation.base(degradation.degrade(father, rng), father.shape[-2:])
             with computing(device, precision):
                 result = network(base.contiguous(memory_format=torch.channels_last))
             loss = (result.float() - father).abs().mean()
@@ -153,18 +152,21 @@ def train(
                 raise
             if batch_size == 1 and side <= SMALLEST_CROP:
                 raise DeviceError(f"{device}: too little memory to train even on a {side}x{side} crop") from None
-            batch_size, side = max(1, batch_size // 2), side if batch_size > 1 else max(SMALLEST_CROP, side // 4 * 2)
+            if batch_size > 1:
+                batch_size //= 2
+            else:
+                side = max(SMALLEST_CROP, side // 2)
             continue
         waiting.append(torch.stack([loss.detach(), (base - father).abs().mean()]))
         report.steps += 1
         progress = report.steps / training.steps
         if len(waiting) < READ_EVERY and progress < 1:
             continue
-        for number, (error, base_error) in enumerate(torch.stack(waiting).tolist()):
+        for number, (result_error, base_error) in enumerate(torch.stack(waiting).tolist()):
             # Relative to the base, so that easy and hard crops count alike.
-            schedule.record(error / max(base_error, 1e-6))
+            schedule.record(result_error / max(base_error, 1e-6))
             memory = 1 / min(report.steps - len(waiting) + number + 1, 50)  # a mean over the last 50 or so
-            report.error += (error - report.error) * memory
+            report.error += (result_error - report.error) * memory
             report.base_error += (base_error - report.base_error) * memory
         waiting.clear()
         report.seconds = time.monotonic() - start

@@ -74,12 +74,13 @@ class Downscale:
         """Bicubic interpolation of (N, C, h, w) to (N, C, *size)."""
         return resize(y, (1 / self.scale[0], 1 / self.scale[1]), size)
 
-    def project(self, x: Tensor, y: Tensor, steps: int = 10, tolerance: float = 0.05 / 255) -> Tensor:
+    def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = 0.1 / 255) -> Tensor:
         """Back-projection (Irani and Peleg 1991): add the interpolated misfit until x degrades to y.
 
         x, y: (N, C, H, W) and (N, C, h, w). Stops after `steps`, or when the root mean square misfit
-        of a channel is below `tolerance`, far below the rounding of y itself. Channels are done one
-        after the other so that large pictures need little memory.
+        of a channel is below `tolerance`: a third of the rounding error of 8-bit pixels (0.29 levels), beyond
+        which y's noise would be fitted. Channels are done one after the other, as large pictures need
+        much memory.
         """
         size = (x.shape[-2], x.shape[-1])
         channels = []

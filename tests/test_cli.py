@@ -1,0 +1,265 @@
+"""The command line, in its own process where the process matters."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from zssr.cli import main
+from zssr.image import Image, load, save
+
+QUICK = ["--num-epochs", "10", "--model-width", "8", "--model-depth", "3", "--crop-size", "32", "--precision", "fp32"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, picture: Image, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save(picture, "a.png")
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main([*arguments, *QUICK])
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_default_output_and_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("a.png") == 0
+    assert names(folder) == {"a.png", "a_x2.png"}
+    assert load("a_x2.png").size == (128, 144)
+    out, err = capsys.readouterr()
+    assert out.startswith("a.png -> a_x2.png  144x128, ")
+    assert "agrees with the input to 0." in out
+    assert out.count("\n") == 1
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--scale", "3"], "a_x3.png"),
+        (["--scale", "1.5"], "a_x1.5.png"),
+        (["--scale", "2,3"], "a_x2x3.png"),
+        (["--size", "100x"], "a_100x89.png"),
+        (["--format", "webp"], "a_x2.webp"),
+        (["--format", "same"], "a_x2.png"),
+        (["-o", "sub/b.jpg"], "sub/b.jpg"),
+        (["-o", "b", "--format", "tiff"], "b.tiff"),
+        (["-o", "new/"], "new/a_x2.png"),
+        (["-o", "b.tif"], "b.tif"),
+    ],
+)
+def test_output_names(folder: Path, arguments: list[str], name: str) -> None:
+    assert run("a.png", *arguments) == 0
+    assert names(folder) == {"a.png", name}
+    PIL.Image.open(name).load()
+
+
+def test_existing_outputs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a_x2.png").write_bytes(b"mine")
+    assert run("a.png") == 1
+    assert "a_x2.png: exists already; use --overwrite or --skip-existing" in capsys.readouterr().err
+    assert run("a.png", "--skip-existing") == 0
+    assert Path("a_x2.png").read_bytes() == b"mine"
+    assert run("a.png", "--overwrite") == 0
+    assert load("a_x2.png").size == (128, 144)
+
+
+def test_sidecar_and_base64(folder: Path) -> None:
+    assert run("a.png", "--sidecar", "--base64", "--seed", "4") == 0
+    sidecar = json.loads(Path("a_x2.json").read_text())
+    assert sidecar["seed"] == 4
+    assert sidecar["settings"]["model_width"] == 8
+    assert base64.b64decode(Path("a_x2.base64").read_bytes()) == Path("a_x2.png").read_bytes()
+
+
+def test_folders_keep_their_tree(folder: Path, picture: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in/deep").mkdir(parents=True)
+    for name in ("in/a.png", "in/deep/b.jpg"):
+        save(picture, name)
+    Path("in/notes.txt").write_text("no picture")
+    assert run("in", "-o", "out") == 0
+    assert {name for name in names(folder) if name.startswith("out")} == {"out/a_x2.png", "out/deep/b_x2.png"}
+    assert run("in") == 0
+    assert run("in", "--skip-existing") == 0  # its own outputs are not inputs
+    assert not any("x2_x2" in name for name in names(folder))
+
+
+def test_globs_that_the_shell_left(folder: Path, picture: Image) -> None:
+    save(picture, "b.png")
+    assert run("[ab].png", "-o", "out/") == 0
+    assert {"out/a_x2.png", "out/b_x2.png"} <= names(folder)
+    assert run("*.xyz") == 1
+
+
+def test_one_failure_does_not_stop_the_rest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.png").write_bytes(b"nothing")
+    assert run("broken.png", "missing.png", "a.png") == 1
+    assert "a_x2.png" in names(folder)
+    err = capsys.readouterr().err
+    assert "1 done, 2 failed" in err
+    assert "broken.png: not a picture" in err
+    assert "missing.png: no such file" in err
+
+
+def test_two_inputs_one_output(folder: Path, picture: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    save(picture, "a.jpg")
+    assert run("a.png", "a.jpg") == 1
+    assert "is the output of a.png too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "no input"),
+        (["a.png", "--scale", "0.5"], "smaller than 1"),
+        (["a.png", "--scal", "4"], "did you mean --scale"),
+        (["a.png", "--quality", "bset"], "did you mean 'best'"),
+        (["a.png", "--seed", "x"], "not a whole number"),
+        (["a.png", "-o", "b.xyz"], "does not write .xyz"),
+        (["a.png", "-o", "b.png", "--format", "jpg"], "its name says png"),
+        (["a.png", "a.png", "b.png", "-o", "c.png"], "need a folder"),
+        (["a.png", "--config", "missing.json"], "no such config file"),
+        (["a.png", "--kernel", "nothing.mat"], "no such kernel file"),
+        (["a.png", "--size", "10x10"], "smaller than the picture"),
+        (["a.png", "--overwrite", "--skip-existing"], "choose one"),
+        (["a.png", "-o", "-", "--sidecar"], "output file"),
+    ],
+)
+def test_bad_usage(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str) -> None:
+    try:
+        code = main(arguments)
+    except SystemExit as exit:  # argparse's way
+        code = exit.code  # type: ignore[assignment]
+    err = capsys.readouterr().err
+    assert code == 2
+    assert complaint in err
+    assert err.count("\n") == 1
+    assert names(folder) == {"a.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["missing.png"], "no such file"),
+        (["a.png", "--max-MB", "0.0001"], "limit"),
+        (["a.png", "--max-pixels", "10"], "limit"),
+        (["a.png", "--device", "cuda:7"], "device 'cuda:7' is not there"),
+        (["a.png", "-o", "a.png/b.png"], "not a folder"),
+        (["empty"], "no pictures in this folder"),
+    ],
+)
+def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str) -> None:
+    Path("empty").mkdir()
+    assert main(arguments) == 1
+    assert complaint in capsys.readouterr().err
+    assert names(folder) == {"a.png"}
+
+
+def test_disk_that_is_too_small(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 90, 10))  # type: ignore[attr-defined]
+    assert main(["a.png"]) == 1
+    assert "of disk" in capsys.readouterr().err
+
+
+def test_dry_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a.png", "--scale", "4", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "72x64 -> 108x96 -> 144x128 -> 216x192 -> 288x256" in out
+    assert "memory" in out
+    assert names(folder) == {"a.png"}
+
+
+def test_config_names_the_input(folder: Path) -> None:
+    Path("config.json").write_text(json.dumps({"image": "a.png", "output": "b.png", "scale_factor": 3}))
+    assert run("--config", "config.json") == 0
+    assert load("b.png").size == (192, 216)
+
+
+def test_quiet_says_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("a.png", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "zssr", *arguments, *QUICK]
+
+
+def test_standard_input_and_output(folder: Path) -> None:
+    data = Path("a.png").read_bytes()
+    done = subprocess.run(command("-", "--format", "tiff"), input=data, capture_output=True, check=True)
+    assert np.array(PIL.Image.open(io.BytesIO(done.stdout))).shape == (128, 144, 3)
+    assert b"standard input -> standard output" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_leaves_nothing(folder: Path, number: int, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zssr", "a.png", "--num-epochs", "1000000", "-v"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "memory" not in process.stderr.readline():  # the plan is printed when work begins
+        pass
+    time.sleep(1)
+    process.send_signal(number)
+    assert process.wait(20) == code
+    assert "Traceback" not in process.stderr.read()
+    assert names(folder) == {"a.png"}
+
+
+def test_bars_on_a_terminal_only(folder: Path) -> None:
+    import pty
+
+    parent, child = pty.openpty()
+    process = subprocess.Popen(command("a.png"), stderr=child, stdout=subprocess.DEVNULL)
+    assert process.wait(60) == 0
+    shown = os.read(parent, 100_000).decode()
+    assert "learning" in shown
+    assert "applying" in shown
+    assert "left" in shown
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["-h"])
+    text = capsys.readouterr().out
+    from zssr.settings import specs
+
+    for spec in specs().values():
+        assert all(flag in text for flag in spec.flags)
+    assert max(len(line) for line in text.splitlines()) <= 110
+
+
+def test_evaluate(folder: Path, scene: object, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("truth").mkdir()
+    shutil.copy("a.png", "truth/a.png")
+    assert main(["evaluate", "truth", "--scale", "2", "--json", "out.json", "--save", "made", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "mean of 1" in out
+    figures = json.loads(Path("out.json").read_text())
+    assert figures["mean"]["psnr"] > 10
+    assert main(["evaluate", "--results", "made", "--truth", "truth", "--scale", "2", "--json", "again.json"]) == 0
+    again = json.loads(Path("again.json").read_text())
+    assert again["mean"]["psnr"] == pytest.approx(figures["mean"]["psnr"], abs=1e-9)
+    assert again["mean"]["ssim"] == pytest.approx(figures["mean"]["ssim"], abs=1e-9)
+    assert main(["evaluate", "truth", "--results", "made"]) == 2
+    assert main(["evaluate", "nowhere"]) == 1
+    assert main(["evaluate", "truth", "--scale", "1"]) == 2

@@ -1,0 +1,284 @@
+"""The whole method on small pictures, with little training."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+import torch
+from torch import Tensor
+
+import zssr
+from zssr.degrade import Downscale
+from zssr.errors import Cancelled, DeviceError, KernelError, PictureError, SettingsError
+from zssr.image import Image, from_array
+from zssr.metrics import psnr_y
+from zssr.plan import _sizes, make_plan
+from zssr.resample import fit, ratio
+from zssr.settings import make
+
+QUICK: dict[str, Any] = {"num_epochs": 20, "model_width": 8, "model_depth": 4, "crop_size": 32, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def cat() -> Tensor:
+    return from_array(skimage.data.chelsea()[60:156, 120:240]).pixels
+
+
+def quick(picture: Any, **settings: Any) -> zssr.Result:
+    return zssr.restore(picture, **{**QUICK, **settings})
+
+
+def test_learning_beats_bicubic(cat: Tensor) -> None:
+    halving = Downscale(ratio((2, 2), (1, 1)))
+    small = (halving.degrade(cat[None]) * 255).round().clamp(0, 255)[0] / 255
+    result = zssr.restore(small, scale=2, num_epochs=250, model_width=24, precision="fp32")
+    bicubic = fit(small, (96, 120))
+    assert result.image.size == (96, 120)
+    assert psnr_y(result.tensor(), cat, 2) > psnr_y(bicubic, cat, 2) + 0.4
+    assert result.agreement.rms < 0.5
+    assert result.agreement.worst < 5
+
+
+def test_same_seed_same_bytes_another_seed_others(picture: Image) -> None:
+    first, second = (quick(picture, seed=5, num_epochs=40).numpy() for _ in range(2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, quick(picture, seed=6, num_epochs=40, projection=False).numpy())
+
+
+def test_nothing_of_one_picture_leaks_into_the_next(picture: Image, cat: Tensor) -> None:
+    alone = quick(picture).numpy()
+    quick(cat)
+    assert np.array_equal(quick(picture).numpy(), alone)
+
+
+def test_global_random_state_and_settings_are_untouched(picture: Image) -> None:
+    torch.manual_seed(9)
+    np.random.seed(9)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    threads, grad, dtype = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
+    quick(picture, noise=5)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index, union-attr]
+    assert (torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()) == (threads, grad, dtype)
+
+
+def test_threads_do_not_disturb_each_other(picture: Image) -> None:
+    alone = quick(picture).numpy()
+    results: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: results.append(quick(picture).numpy())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(result, alone) for result in results)
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "gaussian:1.3", "lopsided"])
+@pytest.mark.parametrize("scale", ["2", "2.5", "2,3"])
+def test_result_is_not_shifted(tmp_path: Any, cat: Tensor, kernel: str, scale: str) -> None:
+    """Against the truth, by the centre of the correlation peak."""
+    if kernel == "lopsided":
+        table = np.zeros((6, 5))
+        table[1:4, 0:3] = [[1, 2, 1], [4, 9, 2], [0, 3, 0]]
+        kernel = str(tmp_path / "kernel.npy")
+        np.save(kernel, table)
+    from zssr.degrade.downscale import read_kernel
+
+    factor = make(scale=scale).factor()
+    assert factor is not None
+    height, width = (length - length % part.numerator for length, part in zip((96, 120), factor, strict=True))
+    truth = cat[:, :height, :width]
+    small = Downscale((1 / factor[0], 1 / factor[1]), read_kernel(kernel)).degrade(truth[None])[0].clamp(0, 1)
+    result = quick(small, scale=scale, kernel=kernel, num_epochs=60)
+    assert result.image.size == (height, width)
+    assert np.abs(shift(result.tensor().mean(0).numpy(), truth.mean(0).numpy())).max() < 0.05
+
+
+def shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(vertical, horizontal) displacement in pixels from the phases of the low frequencies."""
+    window = np.outer(np.hanning(a.shape[0]), np.hanning(a.shape[1]))
+    spectra = [np.fft.fft2((x - x.mean()) * window) for x in (a, b)]
+    cross = spectra[0] * spectra[1].conj()
+    v, h = np.meshgrid(np.fft.fftfreq(a.shape[0]), np.fft.fftfreq(a.shape[1]), indexing="ij")
+    low = (np.hypot(v, h) < 0.12) & (np.hypot(v, h) > 0)
+    weight = np.abs(cross[low])
+    system = np.stack([v[low], h[low]], -1) * weight[:, None]
+    return np.linalg.lstsq(system, -np.angle(cross[low]) / (2 * np.pi) * weight, rcond=None)[0]
+
+
+def test_the_shift_measure_sees_a_twentieth_of_a_pixel(cat: Tensor) -> None:
+    a = cat.mean(0).numpy()
+    spectrum = np.fft.fft2(a) * np.exp(-2j * np.pi * np.fft.fftfreq(a.shape[1]) * 0.05)
+    assert shift(np.fft.ifft2(spectrum).real, a) == pytest.approx([0, 0.05], abs=0.01)
+
+
+@pytest.mark.parametrize("peak", [255, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_constant_picture_stays_constant_to_the_bit(peak: int, channels: int) -> None:
+    array = np.full((40, 44, channels), [peak // 3, 7, peak][:channels], np.uint8 if peak == 255 else np.uint16)
+    result = quick(array[..., 0] if channels == 1 else array, scale=3)
+    assert (result.numpy() == array[0, 0] if channels == 3 else result.numpy() == array[0, 0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "size"), [("2", (128, 144)), ("2.5", (160, 180)), ("1,2", (64, 144)), ("1.3", (83, 94)), ("1", (64, 72))]
+)
+def test_sizes(picture: Image, scale: str, size: tuple[int, int]) -> None:
+    assert quick(picture, scale=scale).image.size == size
+
+
+def test_gradual_steps() -> None:
+    assert _sizes((100, 100), (200, 200)) == [(200, 200)]
+    assert _sizes((100, 100), (400, 400)) == [(150, 150), (200, 200), (300, 300), (400, 400)]
+    assert _sizes((100, 100), (300, 300)) == [(150, 150), (200, 200), (300, 300)]
+    assert _sizes((100, 100), (100, 400))[-1] == (100, 400)
+    assert all(height == 100 for height, _ in _sizes((100, 100), (100, 400)))
+
+
+def test_gradual_enlarging_with_several_networks(picture: Image) -> None:
+    result = quick(picture, scale=3, quality="best")
+    assert result.image.size == (192, 216)
+    assert len(result.reports) == 3 * 2
+
+
+def test_scale_one_keeps_the_picture_and_says_so(picture: Image) -> None:
+    result = quick(picture, scale=1)
+    assert np.array_equal(result.numpy(), picture.samples())
+    assert any("nothing to enlarge" in note for note in result.notes)
+    assert result.unknown == "Every pixel is the input's own."
+    with pytest.raises(SettingsError, match="scale 1"):
+        quick(picture, scale=1, noise=5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (15, 15)])
+def test_tiny_pictures_are_enlarged_plainly_with_a_warning(scene: Tensor, size: tuple[int, int]) -> None:
+    result = quick(Image(scene[:, : size[0], : size[1]]), scale=4)
+    assert result.image.size == (4 * size[0], 4 * size[1])
+    assert any("too small to learn from" in note for note in result.notes)
+
+
+def test_smallest_picture_that_is_learned_from(scene: Tensor) -> None:
+    assert quick(Image(scene[:, :16, :17]), scale=2).reports[0].steps == 20
+
+
+def test_inputs_and_outputs_of_all_kinds(tmp_path: Any, picture: Image) -> None:
+    pillow = picture.pillow()
+    path = tmp_path / "a.png"
+    pillow.save(path)
+    expected = quick(picture).numpy()
+    for source in (path, str(path), path.read_bytes(), pillow, np.array(pillow), picture.pixels):
+        result = quick(source)
+        assert np.array_equal(result.numpy(), expected)
+    assert np.array_equal(np.array(result.pillow()), expected)
+    assert result.tensor().shape == (3, 128, 144)
+    result.save(tmp_path / "out.tiff")
+    assert np.array_equal(zssr.load(tmp_path / "out.tiff").samples(), expected)
+    for bad in (torch.zeros(2, 8, 8), torch.full((3, 8, 8), 2.0), torch.zeros(3, 0, 8), 5):
+        with pytest.raises(PictureError):
+            quick(bad)
+    assert isinstance(result.pillow(), PIL.Image.Image)
+
+
+def test_grey_and_16_bit_stay_so(scene: Tensor) -> None:
+    array = (scene[0].numpy() * 65535).astype(np.uint16)
+    result = quick(array)
+    assert result.numpy().dtype == np.uint16
+    assert result.numpy().shape == (128, 144)
+    assert len(np.unique(result.numpy())) > 300
+
+
+def test_one_channel_at_a_time(picture: Image) -> None:
+    assert quick(picture, in_channels=1).image.pixels.shape == (3, 128, 144)
+
+
+def test_transparency_has_no_fringes() -> None:
+    """White beside hidden black: no visible pixel may turn grey."""
+    array = np.zeros((40, 40, 4), np.uint8)
+    array[:, 20:] = 255
+    array[::2, 20:, 1] = 250  # a little detail to learn from
+    result = quick(array).numpy()
+    assert result.shape == (80, 80, 4)
+    assert result[..., 0].min() >= 254
+    assert result[:, :36, 3].max() == 0
+    assert result[:, 44:, 3].min() == 255
+
+
+def test_progress_and_cancelling(picture: Image) -> None:
+    seen: list[zssr.Progress] = []
+    quick(picture, scale=3, on_step=lambda progress: seen.append(progress))
+    assert {progress.stage for progress in seen} == {"train", "apply"}
+    assert [progress.stage_number for progress in seen] == sorted(progress.stage_number for progress in seen)
+    assert seen[-1].stage_number == seen[-1].stages - 1
+    assert seen[-1].fraction == 1
+    with pytest.raises(Cancelled):
+        quick(picture, num_epochs=100_000, on_step=lambda progress: progress.fraction < 1e-3)
+
+
+def test_budget_is_kept(picture: Image) -> None:
+    start = time.monotonic()
+    result = quick(picture, num_epochs=1_000_000, budget=3)
+    assert 1.5 < time.monotonic() - start < 4.5
+    assert result.reports[0].stopped_by == "budget"
+
+
+def test_noise_switches_the_projection_off(picture: Image) -> None:
+    plan = make_plan(picture, make(noise=10))
+    assert not plan.projects
+    assert make_plan(picture, make()).projects
+
+
+def test_moves_follow_the_kernel(tmp_path: Any, picture: Image) -> None:
+    np.save(tmp_path / "k.npy", np.array([[1.0, 5.0, 0.0], [0.0, 1.0, 3.0]]))
+    assert make_plan(picture, make(kernel=str(tmp_path / "k.npy"))).moves == {0}
+    assert len(make_plan(picture, make(scale="2,3")).moves) == 4
+    assert len(make_plan(picture, make()).moves) == 8
+    assert make_plan(picture, make(ensemble=False)).moves == {0}
+
+
+def test_refused_before_work_starts(picture: Image) -> None:
+    with pytest.raises(KernelError):
+        quick(picture, kernel="missing.mat")
+    with pytest.raises(DeviceError, match="device"):
+        quick(picture, device="cuda:99")
+    with pytest.raises(DeviceError, match="device"):
+        quick(picture, device="toaster")
+    huge = Image(torch.zeros(3, 1, 1).expand(3, 30_000, 30_000))
+    with pytest.raises(DeviceError, match="GB"):
+        make_plan(huge, make(scale=32))
+    with pytest.raises(SettingsError, match="did you mean 'scale'"):
+        zssr.restore(picture, scal=2)
+
+
+def test_sidecar_is_complete_json(picture: Image) -> None:
+    import json
+
+    result = quick(picture, scale=3)
+    sidecar = json.loads(json.dumps(result.sidecar(), allow_nan=False))
+    assert sidecar["settings"]["scale"] == 3
+    assert sidecar["seed"] == 0
+    assert len(sidecar["training"]) == 3
+    assert sidecar["agreement"]["rms"] == result.agreement.rms
+    assert "estimate" in sidecar["unknown"]
+
+
+def test_agreement_is_what_a_reader_would_compute(picture: Image) -> None:
+    result = quick(picture)
+    saved = torch.from_numpy(result.numpy().astype(np.float32)).permute(2, 0, 1) / 255
+    again = Downscale(ratio((2, 2), (1, 1))).degrade(saved[None])[0]
+    difference = (again - picture.pixels) * 255
+    assert result.agreement.rms == pytest.approx(difference.square().mean().sqrt().item(), abs=1e-3)
+    assert result.agreement.worst == pytest.approx(difference.abs().max().item(), abs=1e-3)
+
+
+def test_flat_picture_with_one_constant_channel(picture: Image) -> None:
+    """A channel without detail beside others with detail stays within rounding of its value."""
+    pixels = picture.pixels.clone()
+    pixels[2] = 0.5
+    result = quick(Image(pixels), num_epochs=200)
+    assert (result.tensor()[2] - 0.5).abs().mean() < 1 / 255
