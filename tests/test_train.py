@@ -40,7 +40,7 @@ def rates(errors: list[float], training: Training) -> list[float]:
     out = []
     for error in errors:
         schedule.record(error)
-        out.append(schedule.rate(0))
+        out.append(schedule.rate(1000, 0))
     return out
 
 
@@ -74,11 +74,18 @@ def test_a_larger_ratio_is_less_patient() -> None:
 
 def test_a_budget_shortens_the_schedule_rather_than_cutting_it_off() -> None:
     schedule = SlopeSchedule(Training(steps=100, lr=1e-3, lr_stop=1e-5))
-    assert schedule.rate(0) == 1e-3
-    assert schedule.rate(0.5) == pytest.approx((1e-3 + 1e-5) / 2)
-    assert schedule.rate(1) == pytest.approx(1e-5)
+    assert schedule.rate(50, 0) == 1e-3
+    assert schedule.rate(50, 0.5) == pytest.approx((1e-3 + 1e-5) / 2)
+    assert schedule.rate(50, 1) == pytest.approx(1e-5)
     assert not schedule.finished(0.999)
     assert schedule.finished(1)
+
+
+def test_the_rate_rises_over_the_first_steps() -> None:
+    schedule = SlopeSchedule(Training(steps=1000, lr=1e-3))
+    assert [schedule.rate(step, 0) for step in (0, 49, 99, 500)] == pytest.approx([1e-5, 5e-4, 1e-3, 1e-3])
+    short = SlopeSchedule(Training(steps=5, lr=1e-3))
+    assert short.rate(0, 0) == 1e-3
 
 
 def test_training_ends_below_lr_stop() -> None:

@@ -117,7 +117,7 @@ def evaluate(
         pixels = truth.pixels[:, :height, :width]
         rng = torch.Generator().manual_seed(settings.seed)
         small = damage.degrade(pixels[None], rng).clamp(0, 1).mul(truth.peak).round().div(truth.peak)
-        plain = bicubic.base(small, (height, width))[0]
+        plain = bicubic.interpolate(small, (height, width))[0]
         wall, cpu = time.monotonic(), time.process_time()
         with bars(path.name) as on_step:
             result = restore(Image(small[0], peak=truth.peak), settings, on_step=on_step)

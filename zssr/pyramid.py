@@ -92,24 +92,26 @@ def _affine_crop(
     height, width = level.picture.shape[-2:]
     # Father pixel -> level pixel: rotation, scale and mirror, shear.
     cosine, sine = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)
-    rotation = torch.tensor([[cosine, -sine], [sine, cosine]])
-    stretch = torch.diag(torch.tensor([mirror * level.scale / scale_x, level.scale / scale_y]))
-    matrix = rotation @ stretch @ torch.tensor([[1.0, SHEAR * shear_x], [SHEAR * shear_y, 1.0]])
-    reach = matrix.abs().sum(1) * (side - 1) / 2
+    stretch_x, stretch_y = mirror * level.scale / scale_x, level.scale / scale_y
+    x_of_x = cosine * stretch_x - sine * stretch_y * SHEAR * shear_y
+    x_of_y = cosine * stretch_x * SHEAR * shear_x - sine * stretch_y
+    y_of_x = sine * stretch_x + cosine * stretch_y * SHEAR * shear_y
+    y_of_y = sine * stretch_x * SHEAR * shear_x + cosine * stretch_y
+    half = (side - 1) / 2
     centre = []
-    for extent, length, fraction in zip(reach.tolist(), (width, height), place, strict=True):
-        nearest = min(extent, (length - 1) / 2)  # too large for the picture: stay in the middle, borders mirrored
+    for first, second, length, fraction in ((x_of_x, x_of_y, width, place[0]), (y_of_x, y_of_y, height, place[1])):
+        reach = (abs(first) + abs(second)) * half
+        nearest = min(reach, (length - 1) / 2)  # too large for the picture: stay in the middle, borders mirrored
         centre.append(nearest + (length - 1 - 2 * nearest) * fraction)
-    line = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-    x, y = line.expand(side, side), line[:, None].expand(side, side)
+    # Only these few numbers travel; the grid is made where the picture lies.
+    line = torch.arange(side, dtype=torch.float32, device=level.picture.device) - half
+    x, y = line, line[:, None]
     grid = torch.stack(
         [
-            (2 * (matrix[0, 0] * x + matrix[0, 1] * y + centre[0]) + 1) / width - 1,
-            (2 * (matrix[1, 0] * x + matrix[1, 1] * y + centre[1]) + 1) / height - 1,
+            (x_of_x * x + x_of_y * y + (centre[0] + 0.5)) * (2 / width) - 1,
+            (y_of_x * x + y_of_y * y + (centre[1] + 0.5)) * (2 / height) - 1,
         ],
         -1,
     )
-    father = functional.grid_sample(
-        level.picture, grid[None].to(level.picture.device), "bicubic", "reflection", align_corners=False
-    )
+    father = functional.grid_sample(level.picture, grid[None], "bicubic", "reflection", align_corners=False)
     return father.clamp_(0, 1)

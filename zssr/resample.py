@@ -18,6 +18,8 @@ from torch import Tensor
 Scale = tuple[Fraction, Fraction]
 Size = tuple[int, int]
 
+LARGEST_MATRIX = 128 * 128
+
 
 def _box(x: Tensor) -> Tensor:
     return ((x >= -0.5) & (x < 0.5)).to(x.dtype)
@@ -68,8 +70,22 @@ def _taps(
     return mirrored(positions[used].long(), length).to(device), weights[used].float().to(device)
 
 
+@functools.lru_cache(maxsize=64)
+def _matrix(
+    length: int, new_length: int, scale: Fraction, kernel: str, antialias: bool, device: torch.device
+) -> Tensor:
+    """The same as a dense (new_length, length) matrix, which is several times faster for training crops."""
+    indices, weights = _taps(length, new_length, scale, kernel, antialias, device)
+    rows = torch.arange(new_length, device=device).expand_as(indices)
+    return torch.zeros(new_length, length, device=device).index_put((rows, indices), weights, accumulate=True)
+
+
 def _resize_dimension(x: Tensor, dimension: int, scale: Fraction, length: int, kernel: str, antialias: bool) -> Tensor:
-    indices, weights = _taps(x.shape[dimension], length, scale, kernel, antialias, x.device)
+    options = (x.shape[dimension], length, scale, kernel, antialias, x.device)
+    if x.shape[dimension] * length <= LARGEST_MATRIX:
+        matrix = _matrix(*options)
+        return matrix @ x if dimension == -2 else x @ matrix.mT
+    indices, weights = _taps(*options)
     if dimension == -2:
         weights = weights[..., None]
     out = x.index_select(dimension, indices[0]).mul_(weights[0])

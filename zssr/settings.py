@@ -220,7 +220,7 @@ class Settings:
     model_kernel_size: int = _setting(
         3, "of a layer, odd", "method", "int", "--model-kernel-size", metavar="N", low=1, high=9
     )
-    lr: float = _setting(1e-3, "first learning rate", "method", "float", "--lr", metavar="R", low=1e-7, high=1)
+    lr: float = _setting(2e-3, "first learning rate", "method", "float", "--lr", metavar="R", low=1e-7, high=1)
     lr_stop: float = _setting(
         1e-5, "training ends below this rate", "method", "float", "--lr-stop", metavar="R", low=1e-9, high=1
     )

@@ -18,6 +18,8 @@ from zssr.network import Network
 from zssr.pyramid import Pyramid
 
 SMALLEST_CROP = 16
+WARM_UP = 100  # steps in which the rate rises to its first value, while Adam's averages fill
+BETAS = (0.9, 0.99)  # of Adam: shorter second average than usual, as training is short
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Training:
     """
 
     steps: int
-    lr: float = 1e-3
+    lr: float = 2e-3
     lr_stop: float = 1e-5
     lr_decay: float = 0.5
     lr_decay_ratio: float = 0.1
@@ -46,7 +48,7 @@ class SlopeSchedule:
     The rate is the lower of two: one that starts at `lr` and is multiplied by `lr_decay` whenever the
     errors have stopped falling (after ZSSR, section 3.4), and half a cosine from `lr` to `lr_stop` over
     the steps or the seconds allowed, so that training that is not finished is brought to an end rather
-    than cut off.
+    than cut off. It rises to its first value over the first steps.
     """
 
     def __init__(self, training: Training) -> None:
@@ -54,6 +56,7 @@ class SlopeSchedule:
         self._errors: deque[float] = deque(maxlen=training.lr_decay_range)
         self._recorded = 0
         self._plateau_rate = training.lr
+        self._warm_up = min(WARM_UP, max(1, training.steps // 5))
 
     def record(self, error: float) -> None:
         """Add one step's error and lower the rate if the errors have stopped falling."""
@@ -66,11 +69,11 @@ class SlopeSchedule:
                 self._plateau_rate *= self._training.lr_decay
                 self._errors.clear()  # the next line is fitted to errors at the new rate only
 
-    def rate(self, progress: float) -> float:
-        """The learning rate at `progress` (0 to 1) of what is allowed."""
+    def rate(self, step: int, progress: float) -> float:
+        """The learning rate of a step, counted from 0, at `progress` (0 to 1) of what is allowed."""
         first, last = self._training.lr, self._training.lr_stop
         cosine = last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        return min(self._plateau_rate, cosine)
+        return min(self._plateau_rate, cosine) * min(1.0, (step + 1) / self._warm_up)
 
     def finished(self, progress: float) -> bool:
         return progress >= 1 or self._plateau_rate < self._training.lr_stop
@@ -129,13 +132,13 @@ def train(
     """
     report = Report()
     schedule = SlopeSchedule(training)
-    optimizer = torch.optim.Adam(network.parameters(), training.lr, fused=device.type != "mps")
+    optimizer = torch.optim.Adam(network.parameters(), training.lr, BETAS, fused=device.type != "mps")
     side, batch_size = training.crop_size, training.batch_size
     start = time.monotonic()
-    progress = 0.0
+    progress = time_used = 0.0  # shares of what is allowed
     waiting: list[Tensor] = []
     while not schedule.finished(progress):
-        rate = schedule.rate(progress)
+        rate = schedule.rate(report.steps, progress)
         for group in optimizer.param_groups:
             group["lr"] = rate
         try:
@@ -159,7 +162,7 @@ def train(
             continue
         waiting.append(torch.stack([loss.detach(), (base - father).abs().mean()]))
         report.steps += 1
-        progress = report.steps / training.steps
+        progress = max(report.steps / training.steps, time_used)
         if len(waiting) < READ_EVERY and progress < 1:
             continue
         for number, (result_error, base_error) in enumerate(torch.stack(waiting).tolist()):
@@ -172,7 +175,8 @@ def train(
         report.seconds = time.monotonic() - start
         if seconds_left is not None:
             allowed = report.seconds + seconds_left(report.seconds / report.steps)
-            progress = max(progress, report.seconds / max(allowed, 1e-9))
+            time_used = report.seconds / max(allowed, 1e-9)
+            progress = max(progress, time_used)
         if report.steps % CURVE_EVERY == 0:
             report.curve.append((report.steps, round(report.error, 6), rate))
         if on_step is not None:

@@ -21,6 +21,7 @@ from zssr.errors import KernelError, SettingsError
 from zssr.resample import KERNELS, Scale, Size, mirrored, resize
 
 MAX_KERNEL_SIZE = 255
+BASE_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,19 @@ class Downscale:
             return resize(x, self.scale, size, self.kernel)
         return self._blur_and_sample(x, size)
 
-    def base(self, y: Tensor, size: Size) -> Tensor:
+    def interpolate(self, y: Tensor, size: Size) -> Tensor:
         """Bicubic interpolation of (N, C, h, w) to (N, C, *size)."""
         return resize(y, (1 / self.scale[0], 1 / self.scale[1]), size)
+
+    def base(self, y: Tensor, size: Size) -> Tensor:
+        """Bicubic interpolation, sharpened by a few steps of back-projection.
+
+        It undoes what a linear filter can, whatever the kernel, and leaves the rest to be learned.
+        """
+        x = self.interpolate(y, size)
+        for _ in range(BASE_STEPS):
+            x = self.interpolate(y - self.degrade(x), size).add_(x)
+        return x
 
     def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = 0.1 / 255) -> Tensor:
         """Back-projection (Irani and Peleg 1991): add the interpolated misfit until x degrades to y.
@@ -90,7 +101,7 @@ class Downscale:
                 misfit = target - self.degrade(plane)
                 if misfit.square().mean().sqrt() <= tolerance:
                     break
-                plane = self.base(misfit, size).add_(plane).clamp_(0, 1)
+                plane = self.interpolate(misfit, size).add_(plane).clamp_(0, 1)
             channels.append(plane)
         return torch.cat(channels, 1)
 
