@@ -97,6 +97,8 @@ def test_folders_keep_their_tree(folder: Path, picture: Image, capsys: pytest.Ca
     assert {name for name in names(folder) if name.startswith("out")} == {"out/a_x2.png", "out/deep/b_x2.png"}
     assert run("in") == 0
     assert run("in", "--skip-existing") == 0  # its own outputs are not inputs
+    assert run("in", "-o", "in/made") == 0
+    assert run("in", "-o", "in/made", "--skip-existing") == 0
     assert not any("x2_x2" in name for name in names(folder))
 
 

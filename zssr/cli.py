@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zssr import settings as all_settings
-from zssr.errors import OutputError, PictureError, SettingsError, ZssrError
+from zssr.errors import OutputError, SettingsError, ZssrError
 from zssr.formats import FORMAT_OF_SUFFIX, SUFFIXES, WRITABLE
 from zssr.settings import Settings
 from zssr.version import __version__
@@ -166,10 +166,12 @@ def _settings_of(options: argparse.Namespace, extra: dict[str, Any] | None = Non
 
 @dataclass(frozen=True)
 class _Job:
-    """One input: a path or None for standard input, and its path below the folder it was found in."""
+    """One input: a path or None for standard input; its path below the folder it was found in; whether it was
+    named itself rather than found."""
 
     path: Path | None
     below: Path
+    named: bool
 
 
 def _restore(arguments: Sequence[str], started: float) -> int:
@@ -198,7 +200,7 @@ def _restore(arguments: Sequence[str], started: float) -> int:
             with _torch_wait(shell, number):
                 import zssr.restoration  # noqa: F401
             done += _one(job, settings, several, to_stdout, options.dry_run, shell, targets, started)
-        except (SettingsError, PictureError, OutputError, ZssrError) as error:
+        except ZssrError as error:
             message = str(error) if name in str(error) else f"{name}: {error}"
             if len(jobs) == 1 and not failures:
                 return _complain(message, BAD_USAGE if isinstance(error, SettingsError) else SOME_FAILED)
@@ -220,23 +222,23 @@ def _find(inputs: Sequence[str]) -> tuple[list[_Job], list[str]]:
     missing = []
     for name in inputs:
         if name == "-":
-            jobs[None] = _Job(None, Path("stdin"))
+            jobs[None] = _Job(None, Path("stdin"), True)
             continue
         path = Path(name)
         found: list[_Job]
         if path.is_dir():
             found = [
-                _Job(file, file.relative_to(path))
+                _Job(file, file.relative_to(path), False)
                 for file in sorted(path.rglob("*"))
                 if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
             ]
             problem = f"{name}: no pictures in this folder"
         elif path.exists() or not glob.has_magic(name):
-            found = [_Job(path, Path(path.name))]
+            found = [_Job(path, Path(path.name), True)]
             problem = ""
         else:
             found = [
-                _Job(Path(file), Path(Path(file).name))
+                _Job(Path(file), Path(Path(file).name), False)
                 for file in sorted(glob.glob(name, recursive=True))
                 if Path(file).is_file()
             ]
@@ -299,18 +301,15 @@ def _label(settings: Settings, out_size: tuple[int, int]) -> str:
 
 
 def _without_own_outputs(jobs: list[_Job], settings: Settings, several: bool) -> list[_Job]:
-    """Without files that are the outputs of other inputs, left in the same folder by an earlier run."""
-    if len(jobs) < 2 or settings.size is not None:
+    """Without files, found in folders, that an earlier run made of the other inputs."""
+    if not several or settings.size is not None:
         return jobs
-    stems = {(job.path.parent / job.path.stem) for job in jobs if job.path}
-    ending = "_" + _label(settings, (0, 0))
-    kept = []
-    for job in jobs:
-        stem = job.path.stem if job.path else ""
-        if job.path and stem.endswith(ending) and job.path.parent / stem.removesuffix(ending) in stems:
-            continue
-        kept.append(job)
-    return kept
+
+    def bare(path: Path) -> Path:
+        return path.with_name(path.stem).absolute()
+
+    outputs = {bare(_target(job, settings, several, "png", (0, 0))[0]) for job in jobs}
+    return [job for job in jobs if job.named or job.path is None or bare(job.path) not in outputs]
 
 
 def _one(

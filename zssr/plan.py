@@ -73,6 +73,7 @@ class Plan:
     projects: bool
     tile: int
     device: torch.device
+    storage: torch.device
     precision: torch.dtype
     memory: int
     flops: float
@@ -150,7 +151,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     plan = Plan(
         image.size, out_size, channels, steps, learns, training, settings.model_width, depth,
         settings.model_kernel_size, network_channels, effort.networks, moves,
-        settings.projection and not final.noisy, tile, device, precision,
+        settings.projection and not final.noisy, tile, device, _storage(device, channels, out_size), precision,
         _memory(image, steps, tile, settings.model_width, len(moves), precision),
         effort.networks * per_pixel * (trained + applied) if learns else 0.0, tuple(notes),
     )  # fmt: skip
@@ -161,6 +162,13 @@ def make_plan(image: Image, settings: Settings) -> Plan:
             f" {available / 1e9:.1f} GB are free; choose a smaller scale"
         )
     return plan
+
+
+def _storage(device: torch.device, channels: int, out_size: Size) -> torch.device:
+    """Where whole pictures lie: on the device if about six of them fit, else in main memory, tiles travelling."""
+    if device.type == "cuda" and 6 * channels * out_size[0] * out_size[1] * 4 > torch.cuda.mem_get_info(device)[0]:
+        return torch.device("cpu")
+    return device
 
 
 def _sizes(size: Size, out_size: Size) -> list[Size]:

@@ -18,7 +18,8 @@ from torch import Tensor
 from zssr import image as images
 from zssr.apply import apply, padded_pixels
 from zssr.degrade import Chain, Degradation
-from zssr.errors import Cancelled, PictureError
+from zssr.device import is_out_of_memory
+from zssr.errors import Cancelled, DeviceError, PictureError
 from zssr.image import Image
 from zssr.network import Network
 from zssr.plan import Plan, Step, make_plan
@@ -117,6 +118,9 @@ class Result:
             "seed": self.settings.seed,
             "device": str(self.plan.device),
             "precision": str(self.plan.precision).removeprefix("torch."),
+            "network": {"width": self.plan.width, "depth": self.plan.depth, "kernel_size": self.plan.kernel_size},
+            "networks": self.plan.networks,
+            "moves": sorted(self.plan.moves),
             "steps": [
                 {"size": [step.size[1], step.size[0]], "degradation": step.degradation.to_json()}
                 for step in self.plan.steps
@@ -152,7 +156,15 @@ def restore(
     settings = settings or make(**keywords)
     image = _to_image(source, settings)
     plan = make_plan(image, settings)
-    return _Run(image, plan, settings, on_step, started).result()
+    try:
+        return _Run(image, plan, settings, on_step, started).result()
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{plan.device}: the memory does not suffice for a result of {plan.out_size[1]}x{plan.out_size[0]};"
+            " choose a smaller scale or another --device"
+        ) from None
 
 
 class _Run:
@@ -160,7 +172,7 @@ class _Run:
 
     def __init__(self, image: Image, plan: Plan, settings: Settings, on_step: OnStep | None, started: float) -> None:
         self.image, self.plan, self.settings, self.on_step, self.started = image, plan, settings, on_step, started
-        self.picture = images.fill_hidden(image)[None].to(plan.device)
+        self.picture = images.fill_hidden(image)[None].to(plan.storage)
         self.notes = [*image.notes, *plan.notes]
         self.reports: list[Report] = []
         self.stage_number = 0
@@ -169,10 +181,12 @@ class _Run:
         if self.plan.out_size == self.plan.in_size:
             pixels, alpha = self.image.pixels, self.image.alpha
         else:
-            pixels, alpha = self._enlarged()[0], self.image.alpha
+            pixels, alpha = self._enlarged()[0].cpu(), self.image.alpha
             alpha = None if alpha is None else fit(alpha, self.plan.out_size).clamp_(0, 1)
         image = dataclasses.replace(self.image, pixels=pixels, alpha=alpha, notes=())
         seconds = time.monotonic() - self.started
+        if self.settings.budget is not None and seconds > 1.2 * self.settings.budget:
+            self.notes.append(f"the budget of {self.settings.budget:g} s is too short for this picture")
         return Result(
             image, self.plan, self.settings, self._agreement(pixels), tuple(self.reports), seconds, tuple(self.notes)
         )
@@ -188,7 +202,7 @@ class _Run:
             network = Network(self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng)
             networks.append(network.to(self.plan.device).to(memory_format=torch.channels_last))
             rngs.append(rng)
-        pyramid: Pyramid | None = Pyramid(self.picture)
+        pyramid: Pyramid | None = Pyramid(self.picture.to(self.plan.device))
         for step in self.plan.steps:
             for network, rng in zip(networks, rngs, strict=True):
                 assert pyramid is not None
@@ -197,7 +211,7 @@ class _Run:
                 pyramid = None  # its memory is needed for the result
             result = self._applied(networks, step)
             if pyramid is not None:
-                pyramid.add(result)
+                pyramid.add(result.to(self.plan.device))
         return result
 
     def _nothing_to_learn(self, degradation: Degradation) -> bool:
@@ -260,7 +274,7 @@ class _Run:
         rng = torch.Generator().manual_seed(self.settings.seed)
         squares, worst = 0.0, 0.0
         peak = self.image.peak
-        for plane, target in zip(pixels, self.picture[0], strict=True):
+        for plane, target in zip(pixels, self.picture[0].cpu(), strict=True):
             # As it will be saved: rounded.
             saved = plane.mul(peak).round_().div_(peak)
             again = expected.degrade(saved[None, None], rng)

@@ -143,7 +143,8 @@ def train(
             group["lr"] = rate
         try:
             father = pyramid.fathers(batch_size, side, rng)
-            base = degradation.base(degradation.degrade(father, rng), father.shape[-2:])
+            size = (father.shape[-2], father.shape[-1])
+            base = degradation.base(degradation.degrade(father, rng), size)
             with computing(device, precision):
                 result = network(base.contiguous(memory_format=torch.channels_last))
             loss = (result.float() - father).abs().mean()

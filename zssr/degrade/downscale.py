@@ -22,6 +22,7 @@ from zssr.resample import KERNELS, Scale, Size, mirrored, resize
 
 MAX_KERNEL_SIZE = 255
 BASE_STEPS = 4
+LARGE = 2048 * 2048
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Downscale:
 
         It undoes what a linear filter can, whatever the kernel, and leaves the rest to be learned.
         """
+        if y.shape[1] > 1 and size[0] * size[1] > LARGE:  # channel by channel, as it needs memory for several copies
+            return torch.cat([self.base(plane, size) for plane in y.split(1, 1)], 1)
         x = self.interpolate(y, size)
         for _ in range(BASE_STEPS):
             x = self.interpolate(y - self.degrade(x), size).add_(x)
