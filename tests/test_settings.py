@@ -143,7 +143,7 @@ def test_broken_files_name_the_file(tmp_path: Path, content: str) -> None:
 
 
 def test_json_round_trip() -> None:
-    settings = make(scale=3, lr=2e-3, ensemble=False)
+    settings = make(scale=3, lr=3e-3, ensemble=False)
     assert make(**from_json(json.loads(json.dumps(settings.to_json())))) == settings
     assert set(settings.to_json()) == {"scale", "lr", "ensemble"}
     assert all_settings.json_help("ensemble").startswith("join")

@@ -45,8 +45,10 @@ def _multiplies_bf16(device: torch.device) -> bool:
 @contextlib.contextmanager
 def computing(device: torch.device, precision: torch.dtype) -> Iterator[None]:
     """Autocast to the precision, and the same result every time on CUDA."""
-    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
-    with cudnn, torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+    same_every_time: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if device.type == "cuda":
+        same_every_time = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
+    with same_every_time, torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
         yield
 
 

@@ -73,6 +73,7 @@ class Plan:
     projects: bool
     tile: int
     device: torch.device
+    sampling: torch.device
     storage: torch.device
     precision: torch.dtype
     memory: int
@@ -151,7 +152,8 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     plan = Plan(
         image.size, out_size, channels, steps, learns, training, settings.model_width, depth,
         settings.model_kernel_size, network_channels, effort.networks, moves,
-        settings.projection and not final.noisy, tile, device, _storage(device, channels, out_size), precision,
+        settings.projection and not final.noisy, tile, device, _sampling(device),
+        _storage(device, channels, out_size), precision,
         _memory(image, steps, tile, settings.model_width, len(moves), precision),
         effort.networks * per_pixel * (trained + applied) if learns else 0.0, tuple(notes),
     )  # fmt: skip
@@ -162,6 +164,11 @@ def make_plan(image: Image, settings: Settings) -> Plan:
             f" {available / 1e9:.1f} GB are free; choose a smaller scale"
         )
     return plan
+
+
+def _sampling(device: torch.device) -> torch.device:
+    """Where fathers are sampled: on the device, but for MPS, which has no bicubic grid sampling."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _storage(device: torch.device, channels: int, out_size: Size) -> torch.device:

@@ -202,7 +202,7 @@ class _Run:
             network = Network(self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng)
             networks.append(network.to(self.plan.device).to(memory_format=torch.channels_last))
             rngs.append(rng)
-        pyramid: Pyramid | None = Pyramid(self.picture.to(self.plan.device))
+        pyramid: Pyramid | None = Pyramid(self.picture.to(self.plan.sampling))
         for step in self.plan.steps:
             for network, rng in zip(networks, rngs, strict=True):
                 assert pyramid is not None
@@ -211,7 +211,7 @@ class _Run:
                 pyramid = None  # its memory is needed for the result
             result = self._applied(networks, step)
             if pyramid is not None:
-                pyramid.add(result.to(self.plan.device))
+                pyramid.add(result.to(self.plan.sampling))
         return result
 
     def _nothing_to_learn(self, degradation: Degradation) -> bool:

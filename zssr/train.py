@@ -142,7 +142,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         try:
-            father = pyramid.fathers(batch_size, side, rng)
+            father = pyramid.fathers(batch_size, side, rng).to(device)
             size = (father.shape[-2], father.shape[-1])
             base = degradation.base(degradation.degrade(father, rng), size)
             with computing(device, precision):

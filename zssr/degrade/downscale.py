@@ -263,10 +263,10 @@ def read_kernel(source: str) -> str | tuple[tuple[float, ...], ...]:
     if path.suffix.lower() not in _READERS:
         _gaussian_sigma(source)
         return source
+    if not path.is_file():
+        raise KernelError(f"{source}: no such kernel file")
     try:
         table = _READERS[path.suffix.lower()](path)
-    except FileNotFoundError:
-        raise KernelError(f"{source}: no such kernel file") from None
     except KernelError as error:
         raise KernelError(f"{source}: {error}") from None
     except (OSError, ValueError, TypeError, MatReadError, SyntaxError, EOFError, NotImplementedError) as error:
