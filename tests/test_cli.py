@@ -127,6 +127,37 @@ def test_two_inputs_one_output(folder: Path, picture: Image, capsys: pytest.Capt
     assert "is the output of a.png too" in capsys.readouterr().err
 
 
+def test_same_name_in_two_folders(folder: Path, picture: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("d1/a.png", "d2/a.png"):
+        save(picture, name)
+    assert run("d1/a.png", "d2/a.png", "-o", "out", "--overwrite") == 1
+    assert "out/a_x2.png is the output of d1/a.png too" in capsys.readouterr().err
+    save(picture, "d1/a.jpg")
+    assert run("d1", "-o", "sides", "--format", "same", "--sidecar", "--overwrite") == 1
+    assert "a_x2.json is the output of" in capsys.readouterr().err
+
+
+def test_names_that_are_too_long(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("x" * 300 + ".png") == 1
+    os.rename("a.png", "y" * 250 + ".png")
+    assert run("y" * 250 + ".png") == 1
+    err = capsys.readouterr().err
+    assert err.count("too long") == 2
+    assert "Traceback" not in err
+
+
+def test_flags_overrule_switches_of_the_file(folder: Path) -> None:
+    Path("config.json").write_text(json.dumps({"sidecar": True, "overwrite": True, "ensemble": False}))
+    assert run("a.png", "--config", "config.json", "--no-sidecar", "--skip-existing", "--ensemble") == 0
+    assert names(folder) == {"a.png", "a_x2.png", "config.json"}
+
+
+def test_format_limits_are_known_before_the_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    PIL.Image.new("L", (600, 20)).save("wide.png")
+    assert main(["wide.png", "--scale", "1,32", "--format", "webp"]) == 1
+    assert "webp holds at most 16383" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -140,6 +171,9 @@ def test_two_inputs_one_output(folder: Path, picture: Image, capsys: pytest.Capt
         (["a.png", "a.png", "b.png", "-o", "c.png"], "need a folder"),
         (["a.png", "--config", "missing.json"], "no such config file"),
         (["a.png", "--kernel", "nothing.mat"], "no such kernel file"),
+        (["a.png", "a.png", "--kernel", "missing.npy"], "no such kernel file"),
+        (["a.png", "--seed", "1" + 400 * "0"], "seed"),
+        (["a.png", "--scale", "1e30000000"], "must be a number"),
         (["a.png", "--size", "10x10"], "smaller than the picture"),
         (["a.png", "--overwrite", "--skip-existing"], "choose one"),
         (["a.png", "-o", "-", "--sidecar"], "output file"),
@@ -163,6 +197,7 @@ def test_bad_usage(folder: Path, capsys: pytest.CaptureFixture[str], arguments: 
         (["missing.png"], "no such file"),
         (["a.png", "--max-MB", "0.0001"], "limit"),
         (["a.png", "--max-pixels", "10"], "limit"),
+        (["a.png", "--device", "meta"], "is not there"),
         (["a.png", "--device", "cuda:7"], "device 'cuda:7' is not there"),
         (["a.png", "-o", "a.png/b.png"], "not a folder"),
         (["empty"], "no pictures in this folder"),
@@ -229,10 +264,15 @@ def test_interrupted_leaves_nothing(folder: Path, number: int, code: int) -> Non
     assert names(folder) == {"a.png"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
 def test_bars_on_a_terminal_only(folder: Path) -> None:
+    import fcntl
     import pty
+    import struct
+    import termios
 
     parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     process = subprocess.Popen(command("a.png"), stderr=child, stdout=subprocess.DEVNULL)
     os.close(child)
     shown = ""
@@ -268,6 +308,10 @@ def test_evaluate(folder: Path, scene: object, capsys: pytest.CaptureFixture[str
     again = json.loads(Path("again.json").read_text())
     assert again["mean"]["psnr"] == pytest.approx(figures["mean"]["psnr"], abs=1e-9)
     assert again["mean"]["ssim"] == pytest.approx(figures["mean"]["ssim"], abs=1e-9)
+    before = Path("truth/a.png").read_bytes()
+    for arguments in (["--save", "truth"], ["--save", "made"], ["--json", "out.json"]):
+        assert main(["evaluate", "truth", *arguments, *QUICK]) == 1
+    assert Path("truth/a.png").read_bytes() == before
     assert main(["evaluate", "truth", "--results", "made"]) == 2
     assert main(["evaluate", "nowhere"]) == 1
     assert main(["evaluate", "truth", "--scale", "1"]) == 2

@@ -100,10 +100,11 @@ def test_16_bit_metadata(format: str, channels: int, samples: np.random.Generato
     exif = PIL.Image.Exif()
     exif[0x010F] = "camera"
     array = random_picture(samples, channels, np.uint16)
-    full = Image(from_array(array).pixels, None, 65535, SRGB, exif.tobytes(), (72.0, 72.0))
+    profile = SRGB if channels == 3 else SRGB[:16] + b"GRAY" + SRGB[20:]
+    full = Image(from_array(array).pixels, None, 65535, profile, exif.tobytes(), (72.0, 72.0))
     again = load(encode(full, format)[0])
     assert np.array_equal(again.samples(), array)
-    assert again.icc == SRGB
+    assert again.icc == profile
     assert again.exif is not None
     assert b"camera" in again.exif
     assert again.dpi == pytest.approx((72, 72), abs=0.1)
@@ -154,6 +155,59 @@ def test_modes(samples: np.random.Generator) -> None:
     assert cmyk.pixels.shape[0] == 3
     assert "CMYK converted to sRGB" in cmyk.notes
     assert cmyk.icc is None
+
+
+@pytest.mark.parametrize("format", WRITABLE)
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_full_exif_goes_from_every_format_to_every_other(format: str, source: str, picture: Image) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x010F] = "camera"
+    exif[0x0112] = 3
+    if source != "TIFF":  # Pillow cannot write these
+        exif.get_ifd(0x8769)[0xA002] = 72
+        exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+        exif.get_ifd(0x8825)[1] = "N"
+    image = through(picture.pillow(), source, exif=exif)
+    again = load(encode(image, format)[0])
+    assert again.exif is not None
+    reread = PIL.Image.Exif()
+    reread.load(again.exif)
+    assert reread[0x010F] == "camera"
+    assert reread.get(0x0112, 1) == 1
+    assert 0xA002 not in reread.get_ifd(0x8769)
+    if source != "TIFF" and format != "tiff":
+        assert reread.get_ifd(0x8769)[0x9003] == "2020:01:01 00:00:00"
+        assert reread.get_ifd(0x8825)[1] == "N"
+
+
+def test_broken_or_oversized_metadata_do_not_cost_the_picture(picture: Image) -> None:
+    for format in ("PNG", "WEBP"):
+        image = through(picture.pillow(), format, exif=b"Exif\0\0II*\0\xff\xff\xff\xff junk")
+        assert image.exif is None
+    long = PIL.Image.Exif()
+    long[0x010E] = "x" * 70_000
+    data, notes = encode(Image(picture.pixels, exif=long.tobytes()), "jpg")
+    assert load(data).exif is None
+    assert any("EXIF" in note for note in notes)
+
+
+def test_profiles_of_another_kind_of_picture_are_dropped(picture: Image) -> None:
+    data, notes = encode(Image(picture.pixels[:1], icc=SRGB), "png")
+    assert load(data).icc is None
+    assert any("profile" in note for note in notes)
+
+
+def test_absurd_resolution_is_not_kept(picture: Image) -> None:
+    assert through(picture.pillow(), "PNG", dpi=(72, 72)).dpi == pytest.approx((72, 72), abs=0.1)
+    assert through(picture.pillow(), "PNG", dpi=(1e6, 1e6)).dpi is None
+
+
+def test_pillow_image_with_orientation(picture: Image, tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    picture.pillow().save(tmp_path / "a.png", exif=exif)
+    with PIL.Image.open(tmp_path / "a.png") as opened:
+        assert np.array_equal(from_pillow(opened).samples(), load(tmp_path / "a.png").samples())
 
 
 def test_first_frame_with_a_note(samples: np.random.Generator) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import zssr
+from zssr import restoration
 from zssr.degrade import Downscale
 from zssr.errors import Cancelled, DeviceError, KernelError, PictureError, SettingsError
 from zssr.image import Image, from_array
@@ -225,6 +226,48 @@ def test_budget_is_kept(picture: Image) -> None:
     result = quick(picture, num_epochs=1_000_000, budget=3)
     assert 1.5 < time.monotonic() - start < 4.5
     assert result.reports[0].stopped_by == "budget"
+
+
+def test_the_ensemble_is_given_up_where_the_budget_has_no_time_for_it(
+    picture: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = restoration.apply
+
+    def apply(network: Any, base: Any, tile: Any, moves: Any, *rest: Any) -> Any:
+        seen.append(len(moves))
+        return real(network, base, tile, moves, *rest)
+
+    monkeypatch.setattr(restoration, "apply", apply)
+    quick(picture, budget=60)
+    monkeypatch.setattr(restoration, "SECONDS_A_PIXEL", 1e-3)
+    result = quick(picture, budget=10, scale=3)
+    assert seen == [8, 1, 1, 1]
+    assert any("no time for the self-ensemble" in note for note in result.notes)
+
+
+def test_any_state_of_the_callers_torch(picture: Image) -> None:
+    expected = quick(picture).numpy()
+    with torch.no_grad():
+        assert np.array_equal(quick(picture).numpy(), expected)
+    with torch.inference_mode():
+        assert np.array_equal(quick(picture.pixels * 1.0).numpy(), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.array_equal(quick(picture).numpy(), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_diverged_training_is_not_used(picture: Image) -> None:
+    result = quick(picture, lr=1.0, num_epochs=100, lr_decay_range=10_000, projection=False)
+    assert any("diverged" in note for note in result.notes)
+    assert result.agreement.rms < 1
+
+
+def test_settings_of_the_command_line_are_refused(picture: Image) -> None:
+    with pytest.raises(SettingsError, match="output: is for the command line"):
+        quick(picture, output="a.png")
 
 
 def test_noise_switches_the_projection_off(picture: Image) -> None:

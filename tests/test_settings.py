@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from fractions import Fraction
@@ -25,7 +26,8 @@ def test_keys_of_existing_config_files_are_known() -> None:
 
 def test_flags_keys_schema_and_readme_are_the_same_settings() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
-    actions = {action.dest: action for action in _restore_parser()._actions}
+    shown = [action for action in _restore_parser()._actions if action.help != argparse.SUPPRESS]
+    actions = {action.dest: action for action in shown}
     assert names - {"image"} <= set(actions)
     for name in names - {"image"}:
         assert tuple(actions[name].option_strings) == specs()[name].flags

@@ -95,20 +95,20 @@ def test_training_ends_below_lr_stop() -> None:
     assert schedule.finished(0.1)
 
 
-def run(scene: Tensor, training: Training, **options: object) -> tuple[Network, Report]:
+def run(scene: Tensor, training: Training, width: int = 8, depth: int = 4, **options: object) -> tuple[Network, Report]:
     rng = torch.Generator().manual_seed(0)
-    network = Network(3, 8, 4, rng=rng)
+    network = Network(3, width, depth, rng=rng)
     report = train(network, Pyramid(scene[None]), HALF, training, rng, CPU, torch.float32, **options)  # type: ignore[arg-type]
     return network, report
 
 
 def test_training_beats_the_base_and_reports_truly() -> None:
     scene = from_array(skimage.data.chelsea()[100:164, 130:202]).pixels
-    network, report = run(scene, Training(300, crop_size=32, lr=3e-3))
-    assert report.steps == 300
+    network, report = run(scene, Training(600, crop_size=48, lr=3e-3), width=16, depth=6)
+    assert report.steps == 600
     assert report.stopped_by == "num_epochs"
     assert report.error < 0.95 * report.base_error
-    assert [step for step, _, _ in report.curve] == list(range(20, 301, 20))
+    assert [step for step, _, _ in report.curve] == list(range(20, 601, 20))
     son = HALF.degrade(scene[None])
     base = HALF.base(son, (64, 72))
     with torch.no_grad():

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from zssr import settings as all_settings
 from zssr.errors import OutputError, SettingsError, ZssrError
-from zssr.formats import FORMAT_OF_SUFFIX, SUFFIXES, WRITABLE
+from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, SUFFIXES, WRITABLE
 from zssr.settings import Settings
 from zssr.version import __version__
 
@@ -60,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _restore(arguments, started)
     except SettingsError as error:
         return _complain(error, BAD_USAGE)
-    except ZssrError as error:
-        return _complain(error, SOME_FAILED)
-    except KeyboardInterrupt:
-        return _complain("interrupted; nothing half-written is left", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
+    except (ZssrError, OSError) as error:
+        return _complain(error, SOME_FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing half-written is left", INTERRUPTED)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
@@ -133,6 +133,11 @@ def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
                 if len(spec.choices) >= 4:
                     options["help"] += f" ({', '.join(spec.choices)})"
         groups[spec.group].add_argument(*spec.flags, **options)
+        if spec.kind == "bool":  # the opposite, to overrule a config file
+            off = all_settings.switches_off(spec)
+            opposite = spec.flags[0].replace("--no-", "--") if off else spec.flags[0].replace("--", "--no-")
+            action = "store_true" if off else "store_false"
+            parser.add_argument(opposite, dest=name, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _restore_parser() -> argparse.ArgumentParser:
@@ -155,9 +160,10 @@ def _settings_of(options: argparse.Namespace, extra: dict[str, Any] | None = Non
     if getattr(options, "config", None):
         keywords.update(all_settings.from_file(options.config))
     given = {name: value for name, value in vars(options).items() if name in all_settings.specs()}
-    sizes = {"scale", "size", "scale_factor", "scale_times"}
-    if sizes & set(given):  # a size on the command line replaces the whole size of the file
-        keywords = {name: value for name, value in keywords.items() if name not in sizes}
+    # A flag replaces all that the file says on the same question.
+    for same in ({"scale", "size", "scale_factor", "scale_times"}, {"overwrite", "skip_existing"}):
+        if same & set(given):
+            keywords = {name: value for name, value in keywords.items() if name not in same}
     return all_settings.make(**{**keywords, **given})
 
 
@@ -192,15 +198,20 @@ def _restore(arguments: Sequence[str], started: float) -> int:
     _check_output(settings, several, to_stdout)
     jobs = _without_own_outputs(jobs, settings, several)
     shell = _Shell(options.quiet, options.verbose, sys.stderr if to_stdout else sys.stdout)
-    targets: dict[Path, Path] = {}
+    targets: dict[Path, str] = {}
     done = 0
-    for number, job in enumerate(jobs):
+    if jobs:
+        with _torch_wait(shell):
+            from zssr.degrade.downscale import read_kernel
+            from zssr.restoration import restore  # noqa: F401
+        read_kernel(settings.kernel)
+    for job in jobs:
         name = str(job.path or "standard input")
         try:
-            with _torch_wait(shell, number):
-                import zssr.restoration  # noqa: F401
             done += _one(job, settings, several, to_stdout, options.dry_run, shell, targets, started)
-        except ZssrError as error:
+        except (ZssrError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
             message = str(error) if name in str(error) else f"{name}: {error}"
             if len(jobs) == 1 and not failures:
                 return _complain(message, BAD_USAGE if isinstance(error, SettingsError) else SOME_FAILED)
@@ -319,7 +330,7 @@ def _one(
     to_stdout: bool,
     dry_run: bool,
     shell: _Shell,
-    targets: dict[Path, Path],
+    targets: dict[Path, str],
     started: float,
 ) -> int:
     """Restore one picture; 1 if it was made or planned, 0 if it was left alone."""
@@ -327,16 +338,17 @@ def _one(
     from zssr.plan import make_plan
     from zssr.restoration import restore
 
-    source: Path | bytes = job.path or sys.stdin.buffer.read()
+    source: Path | bytes = job.path or sys.stdin.buffer.read(int(settings.max_MB * 1e6) + 1)
     picture = images.load(source, settings.max_MB, settings.max_pixels)
     name = str(job.path or "standard input")
     out_size = settings.out_size(picture.size)
     target, format = _target(job, settings, several, picture.format, out_size)
     if not to_stdout:
-        before = targets.setdefault(target, job.below)
-        if before != job.below:
-            raise OutputError(f"{name}: {target} is the output of {before} too; give them different folders with -o")
         extras = [target.with_suffix(".json")] * settings.sidecar + [target.with_suffix(".base64")] * settings.base64
+        for path in [target, *extras]:
+            before = targets.setdefault(path.absolute(), name)
+            if before != name:
+                raise OutputError(f"{name}: {path} is the output of {before} too; give them different folders with -o")
         if target.exists() and settings.skip_existing:
             shell.say(f"{name}: {target} exists, left alone")
             return 0
@@ -344,7 +356,7 @@ def _one(
             if path.exists() and not settings.overwrite:
                 raise OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
         if not dry_run:
-            _check_writable(target, picture, out_size)
+            _check_writable(target, format, picture, out_size)
     plan = make_plan(picture, settings)
     if dry_run:
         print(f"{name} -> {'standard output' if to_stdout else target} ({format})\n{plan.describe()}")
@@ -370,8 +382,13 @@ def _one(
     return 1
 
 
-def _check_writable(target: Path, picture: Any, out_size: tuple[int, int]) -> None:
+def _check_writable(target: Path, format: str, picture: Any, out_size: tuple[int, int]) -> None:
     """Refuse now what could not be written after minutes of work."""
+    if max(out_size) > LARGEST_SIDE[format]:
+        raise OutputError(
+            f"{target}: {format} holds at most {LARGEST_SIDE[format]} pixels a side and the result has"
+            f" {out_size[1]}x{out_size[0]}; use another --format"
+        )
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
@@ -434,6 +451,7 @@ class _Shell:
                 stage = "learning" if progress.stage == "train" else "applying"
                 bar = tqdm(
                     total=1.0, desc=f"{Path(name).name[:30]} {current + 1}/{progress.stages} {stage}", leave=False,
+                    ncols=min(100, shutil.get_terminal_size().columns - 1),
                     bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left{postfix}",
                 )  # fmt: skip
             if progress.stage == "train":
@@ -448,9 +466,9 @@ class _Shell:
 
 
 @contextlib.contextmanager
-def _torch_wait(shell: _Shell, number: int) -> Iterator[None]:
-    """Say that something is happening while torch is loaded for the first picture."""
-    if not shell.shows_bars or number > 0:
+def _torch_wait(shell: _Shell) -> Iterator[None]:
+    """Say that something is happening while torch is loaded."""
+    if not shell.shows_bars:
         yield
         return
     print("loading ...", end="\r", file=sys.stderr, flush=True)
@@ -487,12 +505,14 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     _add_settings(
         parser,
-        {"output", "format", "jpeg_quality", "overwrite", "skip_existing", "sidecar", "base64", "strip", "size"},
+        {"output", "format", "jpeg_quality", "skip_existing", "sidecar", "base64", "strip", "size"},
     )
     options = parser.parse_args(arguments)
     if bool(options.results) != bool(options.truth) or bool(options.folder) == bool(options.results):
         raise SettingsError("evaluate: give either a folder of pictures, or --results and --truth")
     settings = _settings_of(options)
+    if options.json_file and Path(options.json_file).exists() and not settings.overwrite:
+        raise OutputError(f"{options.json_file}: exists already; use --overwrite")
     from zssr.evaluate import Score, evaluate, score_results
 
     shell = _Shell(options.quiet, False, sys.stdout)
@@ -511,5 +531,5 @@ def _evaluate(arguments: Sequence[str]) -> int:
     if options.json_file:
         from zssr.image import write
 
-        write((json.dumps(table.to_json(), indent=1) + "\n").encode(), options.json_file, overwrite=True)
+        write((json.dumps(table.to_json(), indent=1) + "\n").encode(), options.json_file, settings.overwrite)
     return DONE

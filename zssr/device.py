@@ -18,6 +18,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise ValueError
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, ValueError):
         there = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
@@ -43,15 +45,24 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
-def computing(device: torch.device, precision: torch.dtype) -> Iterator[None]:
-    """Autocast to the precision, and the same result every time on CUDA."""
-    same_every_time: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Whatever the caller's torch is set to: gradients allowed, and on CUDA the same full-precision result every time.
+
+    cuDNN's flags are of the whole process; on CUDA, restore one picture at a time in a process.
+    """
+    cudnn: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if device.type == "cuda":
-        same_every_time = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
-    with same_every_time, torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with cudnn, torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def computing(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Autocast of the network to the precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch failed because the device's (or the machine's) memory is used up."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    texts = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)

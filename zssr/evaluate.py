@@ -18,7 +18,7 @@ import torch
 from zssr import image as images
 from zssr.degrade import Chain, Downscale, Noise
 from zssr.degrade.downscale import read_kernel
-from zssr.errors import PictureError, SettingsError
+from zssr.errors import OutputError, PictureError, SettingsError
 from zssr.formats import SUFFIXES
 from zssr.image import Image
 from zssr.metrics import psnr_y, ssim_y
@@ -108,7 +108,14 @@ def evaluate(
     bicubic = Downscale((1 / factor[0], 1 / factor[1]))
     damage = Chain((downscale, Noise(settings.noise)) if settings.noise else (downscale,))
     scores = []
-    for path in _pictures(folder):
+    paths = _pictures(folder)
+    outputs = {path: save / f"{path.stem}.png" for path in paths} if save is not None else {}
+    for path, output in outputs.items():  # before hours of work
+        if output.resolve() in {p.resolve() for p in paths}:
+            raise OutputError(f"{output}: is one of the pictures to be evaluated; save into another folder")
+        if (output.exists() and not settings.overwrite) or list(outputs.values()).count(output) > 1:
+            raise OutputError(f"{output}: {path.name}'s output exists already, or is another picture's too")
+    for path in paths:
         truth = images.load(path, settings.max_MB, settings.max_pixels)
         # Whole multiples of the factor, so that both pictures show exactly the same scene.
         height, width = (length - length % part.numerator for length, part in zip(truth.size, factor, strict=True))
@@ -128,7 +135,7 @@ def evaluate(
             result.agreement.rms,
         )  # fmt: skip
         if save is not None:
-            images.save(result.image, save / f"{path.stem}.png", overwrite=True)
+            images.save(result.image, outputs[path], overwrite=settings.overwrite)
         scores.append(score)
         on_score(score)
     return Table(tuple(scores), _protocol(border), settings, _peak_megabytes())
@@ -141,7 +148,7 @@ def score_results(results: Path, truth: Path, settings: Settings, on_score: Call
     scores = []
     for path in _pictures(results):
         result = images.load(path, None, settings.max_pixels)
-        fitting = [(p, t) for p, t in truths if t.size == result.size and path.stem.startswith(_key(p))]
+        fitting = [(p, t) for p, t in truths if t.size == result.size and _belongs(path.stem, _key(p))]
         if not fitting:
             raise PictureError(f"{path}: no picture in {truth} has a name that it begins with, and its size")
         truth_path, best = max(fitting, key=lambda pair: len(_key(pair[0])))
@@ -154,6 +161,11 @@ def score_results(results: Path, truth: Path, settings: Settings, on_score: Call
         scores.append(score)
         on_score(score)
     return Table(tuple(scores), _protocol(border), settings, _peak_megabytes())
+
+
+def _belongs(stem: str, key: str) -> bool:
+    """Whether a result's name is the truth's, or begins with it and goes on with no letter or digit."""
+    return stem == key or (stem.startswith(key) and not stem[len(key)].isalnum())
 
 
 def _key(path: Path) -> str:

@@ -8,4 +8,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif", 
 WRITABLE = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff", "avif": ".avif"}
 FORMAT_OF_SUFFIX = {**{suffix: name for name, suffix in WRITABLE.items()}, ".jpeg": "jpg", ".tif": "tiff"}
 
+# Longest side that a format can store.
+LARGEST_SIDE = {"png": 2**31 - 1, "jpg": 65500, "webp": 16383, "tiff": 2**31 - 1, "avif": 65536}
+
 DEFAULT_MAX_PIXELS = 100_000_000

@@ -132,11 +132,12 @@ def from_array(array: np.ndarray) -> Image:
 
 def from_pillow(opened: PIL.Image.Image) -> Image:
     """An Image from a Pillow image in memory, of 8 bits a channel or 16-bit grey. Raises PictureError."""
-    if opened.mode.startswith("I;16"):
-        return from_array(np.array(opened, np.uint16))
     notes: list[str] = []
+    if opened.mode.startswith("I;16"):
+        deep = from_array(np.array(opened, np.uint16))
+        return _with_metadata(deep, opened, opened.info.get("icc_profile"), notes)
     converted, icc = _to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
-    return dataclasses.replace(from_array(np.array(converted)), icc=icc, notes=tuple(notes))
+    return _with_metadata(from_array(np.array(converted)), opened, icc, notes)
 
 
 def load(
@@ -188,12 +189,13 @@ def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
             if page.imagewidth * page.imagelength > max_pixels:
                 raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
             icc = page.tags.valueof(34675)
+            move = _ORIENTATION_MOVES.get(page.tags.valueof(_ORIENTATION_TAG) or 1, 0)
         picture = from_array(_decode_tiff_16(data))
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from None
     except _BROKEN as error:
         raise PictureError(f"{name}: truncated or corrupt file ({_one_line(error)})") from None
-    return dataclasses.replace(picture, icc=icc, format="tiff")
+    return dataclasses.replace(_turned(picture, move), icc=icc, format="tiff")
 
 
 def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
@@ -202,7 +204,8 @@ def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
 
 # What Pillow, imagecodecs and tifffile raise on broken files.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-           struct.error, zlib.error, RuntimeError, OverflowError, MemoryError)  # fmt: skip
+           struct.error, zlib.error, RuntimeError, ArithmeticError, MemoryError,
+           PIL.Image.DecompressionBombError)  # fmt: skip
 
 
 def _one_line(error: BaseException) -> str:
@@ -230,31 +233,44 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
     frames = getattr(opened, "n_frames", 1)
     if frames > 1 and opened.format != "MPO":
         notes.append(f"first of {frames} frames")
-    icc = opened.info.get("icc_profile")
-    dpi = _dpi(opened.info.get("dpi"))
-    deep = _is_16_bit(opened)  # before anything is decoded
-    exif = opened.getexif()
-    if deep:
+    if _is_16_bit(opened):
         picture = from_array(_decode_16_bit(opened, data))
-    else:
-        opened, icc = _to_8_bit_mode(opened, icc, notes)
-        picture = from_array(np.array(opened))
-    move = _ORIENTATION_MOVES.get(exif.get(_ORIENTATION_TAG, 1), 0)
-    alpha = picture.alpha
+        return _with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
+    converted, icc = _to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
+    return _with_metadata(from_array(np.array(converted)), opened, icc, notes)
+
+
+def _with_metadata(picture: Image, opened: PIL.Image.Image, icc: bytes | None, notes: list[str]) -> Image:
+    """The picture upright, with the profile that holds for it and all other metadata of the file."""
+    orientation, exif = 1, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of broken EXIF before it raises
+            found = opened.getexif()
+            orientation = found.get(_ORIENTATION_TAG, 1)
+            exif = _exif_bytes(found, opened.format or "PNG")
+    except _BROKEN:
+        notes.append("its EXIF data are broken and were dropped")
+    dpi = _dpi(opened.info.get("dpi"))
+    upright = _turned(picture, _ORIENTATION_MOVES.get(orientation, 0))
     return dataclasses.replace(
-        picture,
-        pixels=dihedral(picture.pixels, move).contiguous(),
-        alpha=None if alpha is None else dihedral(alpha, move).contiguous(),
+        upright,
         icc=icc,
-        exif=_exif_bytes(exif, opened.format or "PNG"),
-        dpi=dpi if dpi is None or move % 2 == 0 else dpi[::-1],
+        exif=exif,
+        dpi=dpi if dpi is None or upright.size == picture.size else dpi[::-1],
         format=_FORMAT_NAMES.get(opened.format or "", "png"),
         notes=tuple(notes),
     )
 
 
+def _turned(picture: Image, move: int) -> Image:
+    alpha = None if picture.alpha is None else dihedral(picture.alpha, move).contiguous()
+    return dataclasses.replace(picture, pixels=dihedral(picture.pixels, move).contiguous(), alpha=alpha)
+
+
 def _dpi(value: object) -> tuple[float, float] | None:
-    if isinstance(value, tuple) and len(value) == 2 and all(float(v) > 0 for v in value):
+    """A believable resolution, or None."""
+    if isinstance(value, tuple) and len(value) == 2 and all(1 <= float(v) <= 65535 for v in value):
         return float(value[0]), float(value[1])
     return None
 
@@ -321,7 +337,8 @@ def _to_8_bit_mode(
     elif mode in ("P", "PA"):
         result = opened.convert("RGBA" if mode == "PA" or "transparency" in opened.info else "RGB")
         samples = np.array(result)
-        if (samples[..., :1] == samples[..., 1:3]).all():  # a palette of greys
+        # A palette of greys is a grey picture, unless its profile is one for colour.
+        if (samples[..., :1] == samples[..., 1:3]).all() and (icc is None or icc[16:20] == b"GRAY"):
             result = result.convert("LA" if result.mode == "RGBA" else "L")
     elif mode in ("1", "L", "RGB", "YCbCr", "RGBX"):
         target = "RGB" if mode in ("RGB", "YCbCr", "RGBX") else "L"
@@ -348,9 +365,10 @@ def _exif_bytes(exif: PIL.Image.Exif, file_format: str) -> bytes | None:
         return None
     if _ORIENTATION_TAG in exif:
         exif[_ORIENTATION_TAG] = 1
-    details = exif.get_ifd(_EXIF_IFD)  # the size of the old pixels is wrong for new ones
-    details.pop(_EXIF_WIDTH, None)
-    details.pop(_EXIF_HEIGHT, None)
+    if _EXIF_IFD in exif:  # asking for it would make it
+        details = exif.get_ifd(_EXIF_IFD)
+        details.pop(_EXIF_WIDTH, None)  # the size of the old pixels is wrong for new ones
+        details.pop(_EXIF_HEIGHT, None)
     return exif.tobytes()
 
 
@@ -368,9 +386,13 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
         notes.append("jpg holds no transparency: laid on white")
         image = dataclasses.replace(image, pixels=image.pixels * image.alpha + 1 - image.alpha, alpha=None)
     icc, exif, dpi = (None, None, None) if strip else (image.icc, image.exif, image.dpi)
-    if icc and len(image.pixels) == 1 and format in ("webp", "avif"):
-        icc = None  # a profile for grey does not fit the RGB that these formats store
+    grey = len(image.pixels) == 1 and format not in ("webp", "avif")  # which store grey as RGB
+    if icc and icc[16:20] != (b"GRAY" if grey else b"RGB "):
+        notes.append("its colour profile is for another kind of picture and was dropped")
+        icc = None
     if image.peak > 255:
+        if exif and format == "tiff":
+            notes.append("of EXIF data, 16-bit tiff keeps only texts such as camera and author")
         return (_encode_png_16 if format == "png" else _encode_tiff_16)(image.samples(), icc, exif, dpi), notes
     options: Any = {
         "png": {},
@@ -381,15 +403,33 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
     }[format]
     metadata = {"icc_profile": icc, "exif": exif, "dpi": dpi}
     buffer = io.BytesIO()
+    if exif and format == "tiff":
+        shorter = _without_directories(exif)
+        if len(shorter) < len(exif):
+            notes.append("of EXIF data, tiff keeps only camera, author and the like")
+        metadata["exif"] = shorter
     pillow_format = {"jpg": "JPEG"}.get(format, format.upper())
+    picture = image.pillow()
     try:
-        image.pillow().save(
-            buffer, pillow_format, **options, **{key: value for key, value in metadata.items() if value}
-        )
-    except (OSError, ValueError) as error:
+        picture.save(buffer, pillow_format, **options, **{key: value for key, value in metadata.items() if value})
+    except _BROKEN as error:
+        if exif:  # the picture matters more
+            notes.append(f"its EXIF data do not fit into {format} and were dropped")
+            data, more = encode(dataclasses.replace(image, exif=None), format, jpeg_quality)
+            return data, notes + more
         height, width = image.size
         raise OutputError(f"{format} cannot hold this {width}x{height} picture ({_one_line(error)})") from None
     return buffer.getvalue(), notes
+
+
+def _without_directories(exif: bytes) -> bytes:
+    """EXIF without its sub-directories, which Pillow's TIFF writer cannot place."""
+    loaded = PIL.Image.Exif()
+    loaded.load(exif)
+    for tag in (_EXIF_IFD, 0x8825, 0xA005):
+        if tag in loaded:
+            del loaded[tag]
+    return loaded.tobytes()
 
 
 def _encode_png_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, dpi: tuple | None) -> bytes:
@@ -435,7 +475,7 @@ def write(data: bytes, path: str | os.PathLike[str], overwrite: bool = False) ->
     partial = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.parent)
+        handle, partial = tempfile.mkstemp(prefix=".zssr-", suffix=".partial", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()

@@ -60,7 +60,7 @@ class Network(nn.Module):
 
 def _convolution(inputs: int, outputs: int, size: int, rng: torch.Generator, gain: float = 1.0) -> nn.Conv2d:
     """A convolution with torch's default initial weights, times gain, drawn from rng."""
-    layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, size, padding=size // 2)
+    layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, size, padding=size // 2, dtype=torch.float32)
     bound = 1 / math.sqrt(inputs * size * size)
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=rng).mul_(gain)

@@ -62,13 +62,13 @@ class Pyramid:
         """
         # Larger sources hold more examples, but the input itself is the only one that is not a guess.
         sides = [math.sqrt(math.prod(levels[0].picture.shape[-2:])) for levels in self._sources]
-        chosen = torch.rand(1, generator=rng).item() * sum(sides)
+        chosen = torch.rand(1, generator=rng, dtype=torch.float32).item() * sum(sides)
         levels = self._sources[bisect.bisect_right(list(itertools.accumulate(sides[:-1])), chosen)]
         side = max(FOLD, min(side, *levels[0].picture.shape[-2:]) // FOLD * FOLD)
         return torch.cat([self._father(levels, side, rng) for _ in range(count)])
 
     def _father(self, levels: list[_Level], side: int, rng: torch.Generator) -> Tensor:
-        kind, first, second, move, mirror = torch.rand(5, generator=rng).tolist()
+        kind, first, second, move, mirror = torch.rand(5, generator=rng, dtype=torch.float32).tolist()
         if kind < AFFINE_SHARE:
             return _affine_crop(levels, side, (first, second), 1 if mirror < 0.5 else -1, rng)
         picture = levels[0].picture
@@ -81,8 +81,8 @@ def _affine_crop(
     levels: list[_Level], side: int, place: tuple[float, float], mirror: int, rng: torch.Generator
 ) -> Tensor:
     """(1, C, side, side) through a random affine map, its corners inside the picture where they fit."""
-    scale, angle = torch.rand(2, generator=rng).tolist()
-    difference, shear_x, shear_y = torch.randn(3, generator=rng).tolist()
+    scale, angle = torch.rand(2, generator=rng, dtype=torch.float32).tolist()
+    difference, shear_x, shear_y = torch.randn(3, generator=rng, dtype=torch.float32).tolist()
     scale = SMALLEST_SCALE + (1 - SMALLEST_SCALE) * scale
     low, high = SCALE_LIMITS
     scale_x = min(max(scale + difference * ANISOTROPY / 2, low), high)

@@ -21,11 +21,13 @@ Size = tuple[int, int]
 LARGEST_MATRIX = 128 * 128
 
 
-def _box(x: Tensor) -> Tensor:
-    return ((x >= -0.5) & (x < 0.5)).to(x.dtype)
+def _box(x: Tensor, pixel: float) -> Tensor:
+    """The share of a pixel's area that lies in the box, which keeps the centre of mass at every phase."""
+    overlap = torch.minimum(x + pixel / 2, torch.tensor(0.5)) - torch.maximum(x - pixel / 2, torch.tensor(-0.5))
+    return overlap.clamp(min=0) / pixel
 
 
-def _cubic(x: Tensor) -> Tensor:
+def cubic(x: Tensor, pixel: float = 1.0) -> Tensor:
     """Keys' cubic convolution (1981) with a = -0.5, as MATLAB and the papers use it."""
     x = x.abs()
     near = (1.5 * x - 2.5) * x * x + 1
@@ -33,14 +35,14 @@ def _cubic(x: Tensor) -> Tensor:
     return near * (x <= 1) + far * ((x > 1) & (x <= 2))
 
 
-def _lanczos(x: Tensor) -> Tensor:
+def _lanczos(x: Tensor, pixel: float) -> Tensor:
     return torch.sinc(x) * torch.sinc(x / 3) * (x.abs() < 3)
 
 
-# name -> (function, width of its support in pixels of the coarser grid)
-KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+# name -> (function of distance and pixel size, width of its support), both in pixels of the coarser grid
+KERNELS: dict[str, tuple[Callable[[Tensor, float], Tensor], float]] = {
     "box": (_box, 1.0),
-    "bicubic": (_cubic, 4.0),
+    "bicubic": (cubic, 4.0),
     "lanczos": (_lanczos, 6.0),
 }
 
@@ -64,7 +66,7 @@ def _taps(
     count = math.ceil(width / shrink) + 2
     first = torch.floor(centres - width / shrink / 2)
     positions = first + torch.arange(count, dtype=torch.float64)[:, None]
-    weights = function((centres - positions) * shrink)
+    weights = function((centres - positions) * shrink, shrink)
     weights = weights / weights.sum(0)
     used = weights.abs().amax(1) > 0
     return mirrored(positions[used].long(), length).to(device), weights[used].float().to(device)
@@ -77,7 +79,9 @@ def _matrix(
     """The same as a dense (new_length, length) matrix, which is several times faster for training crops."""
     indices, weights = _taps(length, new_length, scale, kernel, antialias, device)
     rows = torch.arange(new_length, device=device).expand_as(indices)
-    return torch.zeros(new_length, length, device=device).index_put((rows, indices), weights, accumulate=True)
+    return torch.zeros(new_length, length, dtype=torch.float32, device=device).index_put(
+        (rows, indices), weights, accumulate=True
+    )
 
 
 def _resize_dimension(x: Tensor, dimension: int, scale: Fraction, length: int, kernel: str, antialias: bool) -> Tensor:

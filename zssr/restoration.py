@@ -18,7 +18,7 @@ from torch import Tensor
 from zssr import image as images
 from zssr.apply import apply, padded_pixels
 from zssr.degrade import Chain, Degradation
-from zssr.device import is_out_of_memory
+from zssr.device import is_out_of_memory, repeatable
 from zssr.errors import Cancelled, DeviceError, PictureError
 from zssr.image import Image
 from zssr.network import Network
@@ -153,11 +153,15 @@ def restore(
     started = time.monotonic() if started is None else started
     if settings is not None and keywords:
         raise TypeError("give either settings or keywords, not both")
-    settings = settings or make(**keywords)
-    image = _to_image(source, settings)
+    if settings is None:
+        settings = make(**keywords)
+        settings.for_one_picture()
+    with torch.inference_mode(False):  # what is made in it cannot be learned from
+        image = _to_image(source, settings)
     plan = make_plan(image, settings)
     try:
-        return _Run(image, plan, settings, on_step, started).result()
+        with repeatable(plan.device):
+            return _Run(image, plan, settings, on_step, started).result()
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
@@ -195,8 +199,9 @@ class _Run:
         """(1, C, *out_size): every step starts from the input itself, with one network carried on."""
         last = self.plan.steps[-1]
         if not self.plan.learns or self._nothing_to_learn(last.degradation):
-            return self._projected(last.degradation.base(self.picture, last.size).clamp_(0, 1), last)
-        networks, rngs = [], []
+            return self._plain(last)
+        networks: list[Network] = []
+        rngs: list[torch.Generator] = []
         for number in range(self.plan.networks):
             rng = torch.Generator().manual_seed(self.settings.seed + number)
             network = Network(self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng)
@@ -207,12 +212,26 @@ class _Run:
             for network, rng in zip(networks, rngs, strict=True):
                 assert pyramid is not None
                 self._train(network, pyramid, step, rng)
+            if self._diverged():
+                break
             if step is last:
                 pyramid = None  # its memory is needed for the result
             result = self._applied(networks, step)
             if pyramid is not None:
                 pyramid.add(result.to(self.plan.sampling))
-        return result
+        else:
+            return result
+        return self._plain(last)
+
+    def _plain(self, step: Step) -> Tensor:
+        return self._projected(step.degradation.base(self.picture, step.size).clamp_(0, 1), step)
+
+    def _diverged(self) -> bool:
+        """Whether a network does worse than the base it was to improve, as with far too high a learning rate."""
+        diverged = not all(report.error < 1.5 * report.base_error for report in self.reports)  # NaN is caught too
+        if diverged:
+            self.notes.append("training diverged, its network was not used: interpolated; lower --lr")
+        return diverged
 
     def _nothing_to_learn(self, degradation: Degradation) -> bool:
         """Whether the base already gives the picture back: it is flat, and a network could only add errors."""
@@ -233,7 +252,7 @@ class _Run:
         def seconds_left(step_seconds: float) -> float:
             assert self.settings.budget is not None
             deadline = self.started + self.settings.budget
-            reserve = self._seconds_to_apply(step_seconds, self._moves(step_seconds))
+            reserve = self._seconds_to_apply(step, step_seconds, self._moves(step, step_seconds))
             return share * (deadline - begin - reserve) - (time.monotonic() - begin)
 
         training = dataclasses.replace(self.plan.training, steps=step.training_steps)
@@ -248,7 +267,7 @@ class _Run:
     def _applied(self, networks: list[Network], step: Step) -> Tensor:
         base = step.degradation.base(self.picture, step.size)
         last = self.reports[-1]
-        moves = self._moves(last.seconds / max(last.steps, 1))
+        moves = self._moves(step, last.seconds / max(last.steps, 1))
         if moves != self.plan.moves and step is self.plan.steps[-1]:
             self.notes.append("the budget left no time for the self-ensemble")
         total: Tensor | None = None
@@ -283,20 +302,20 @@ class _Run:
             worst = max(worst, difference.abs().max().item())
         return Agreement(round(math.sqrt(squares), 4), round(worst, 4))
 
-    def _moves(self, step_seconds: float) -> frozenset[int]:
+    def _moves(self, step: Step, step_seconds: float) -> frozenset[int]:
         """The self-ensemble that the budget has time for: all of it in at most half of the budget, or none."""
         budget = self.settings.budget
-        if budget is None or self._seconds_to_apply(step_seconds, self.plan.moves) <= budget / 2:
+        if budget is None or self._seconds_to_apply(step, step_seconds, self.plan.moves) <= budget / 2:
             return self.plan.moves
         return frozenset({0})
 
-    def _seconds_to_apply(self, step_seconds: float, moves: frozenset[int]) -> float:
-        """For all applications still to come: a step is a forward and a backward pass, three times a forward one."""
+    def _seconds_to_apply(self, step: Step, step_seconds: float, moves: frozenset[int]) -> float:
+        """For this and all later steps. A training step is a forward and a backward pass, three times a forward."""
         training = self.plan.training
         side = min(training.crop_size, min(self.plan.in_size))
         reach = self.plan.depth * (self.plan.kernel_size // 2) * 2
-        done = len(self.reports) // self.plan.networks
-        pixels = sum(padded_pixels(step.size, self.plan.tile, reach) for step in self.plan.steps[done:])
+        to_come = self.plan.steps[self.plan.steps.index(step) :]
+        pixels = sum(padded_pixels(later.size, self.plan.tile, reach) for later in to_come)
         forward = pixels * len(moves) * self.plan.networks / (3 * training.batch_size * side**2)
         return SAFETY * step_seconds * forward + SECONDS_A_PIXEL * pixels
 
@@ -310,7 +329,11 @@ class _Run:
 
 def _to_image(source: Source, settings: Settings) -> Image:
     if isinstance(source, Image):
-        return source
+        planes = source.pixels if source.alpha is None else torch.cat([source.pixels, source.alpha])
+        if len(source.pixels) not in (1, 3) or planes.ndim != 3 or 0 in planes.shape:
+            raise PictureError(f"Image with pixels of shape {tuple(source.pixels.shape)}: expected (1 or 3, H, W)")
+        alpha = None if source.alpha is None else source.alpha.detach().float().cpu().clone()
+        return dataclasses.replace(source, pixels=source.pixels.detach().float().cpu().clone(), alpha=alpha)
     if isinstance(source, str | os.PathLike | bytes):
         return images.load(source, settings.max_MB, settings.max_pixels)
     if isinstance(source, PIL.Image.Image):
@@ -324,5 +347,5 @@ def _to_image(source: Source, settings: Settings) -> Image:
             )
         if not bool(torch.isfinite(source).all()) or source.min() < 0 or source.max() > 1:
             raise PictureError("tensor with values outside [0, 1]: divide by the peak value first")
-        return Image(source.detach().float().cpu())
+        return Image(source.detach().float().cpu().clone())
     raise PictureError(f"cannot restore a {type(source).__name__}: give a path, bytes, a Pillow image, array or tensor")

@@ -320,6 +320,12 @@ class Settings:
             raise SettingsError(f"size {self.size}: more than {LARGEST_FACTOR} times the picture ({width}x{height})")
         return new_height, new_width
 
+    def for_one_picture(self) -> None:
+        """Raises SettingsError for settings that only the command line obeys."""
+        for name in ("image", "output", "format", "overwrite", "skip_existing", "sidecar", "base64"):
+            if getattr(self, name) != _default(name):
+                raise SettingsError(f"{name}: is for the command line; use the result's save() and sidecar()")
+
     def to_json(self) -> dict[str, Any]:
         """Only what differs from the defaults."""
         return {name: getattr(self, name) for name in specs() if getattr(self, name) != _default(name)}
@@ -405,15 +411,23 @@ def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
         raise SettingsError(f"{name} '{value}': must be one of {', '.join(spec.choices)}{hint}")
     if spec.kind in ("int", "float"):
         low, high = spec.low, spec.high
-        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+        whole = isinstance(value, int)  # of any length, which isfinite cannot take
+        if (
+            not (whole or math.isfinite(value))
+            or (whole and abs(value) > 2**63)
+            or (low is not None and value < low)
+            or (high is not None and value > high)
+        ):
             limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-            raise SettingsError(f"{name} {value:g}: must be {limits}")
+            raise SettingsError(f"{name} {str(value)[:20]}: must be {limits}")
 
 
 def _parse_factor(value: Any) -> tuple[Fraction, Fraction]:
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     try:
-        factors = [Fraction(str(part).strip()) for part in parts]
+        # Exponents are not for people, and huge ones take forever.
+        factors = [Fraction(str(part).strip()) for part in parts if re.fullmatch(r"[\d./\s+-]{1,24}", str(part))]
+        factors = factors if len(factors) == len(parts) else []
     except (ValueError, ZeroDivisionError):
         factors = []
     if len(factors) not in (1, 2):

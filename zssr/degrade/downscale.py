@@ -18,11 +18,12 @@ from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from zssr.errors import KernelError, SettingsError
-from zssr.resample import KERNELS, Scale, Size, mirrored, resize
+from zssr.resample import KERNELS, Scale, Size, cubic, mirrored, resize
 
 MAX_KERNEL_SIZE = 255
 BASE_STEPS = 4
 LARGE = 2048 * 2048
+SMALLEST_SIGMA, LARGEST_SIGMA = 0.05, 30.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class Downscale:
             return Downscale(scale, self.kernel)
         shrink = (self.scale[0] / scale[0], self.scale[1] / scale[1])
         if isinstance(self.kernel, str) and shrink[0] == shrink[1]:
-            return Downscale(scale, f"gaussian:{_gaussian_sigma(self.kernel) * float(shrink[0])!r}")
+            sigma = max(SMALLEST_SIGMA, _gaussian_sigma(self.kernel) * float(shrink[0]))
+            return Downscale(scale, f"gaussian:{sigma!r}")
         # Pad by the reach of the antialiasing, so that no weight is folded back at the border.
         kernel = functional.pad(self.weights, [4 * math.ceil(1 / min(shrink))] * 4)
         height, width = (math.ceil(length * factor) for length, factor in zip(kernel.shape, shrink, strict=True))
@@ -167,13 +169,12 @@ def _correlate(x: Tensor, kernel: Tensor, first: list[int], stride: list[int], s
 
 def _interpolate(x: Tensor, scale: Scale, size: Size, offset: list[float]) -> Tensor:
     """Cubic interpolation at the centres of the smaller picture's pixels, moved back by `offset` pixels of x."""
-    function, _ = KERNELS["bicubic"]
     for d in (0, 1):
         centres = (torch.arange(size[d], dtype=torch.float64) + 0.5) / float(scale[d]) - 0.5 - offset[d]
         out = torch.zeros_like(x.narrow(d - 2, 0, 1)).repeat_interleave(size[d], d - 2)
         for tap in range(-1, 3):
             position = centres.floor() + tap
-            weight = function(centres - position).to(x)
+            weight = cubic(centres - position).to(x)
             index = mirrored(position.long().to(x.device), x.shape[d - 2])
             out.addcmul_(x.index_select(d - 2, index), weight[:, None] if d == 0 else weight)
         x = out
@@ -189,8 +190,7 @@ def _shifted(kernel: Tensor, dimension: int, offset: float) -> tuple[Tensor, int
     fraction = offset - whole
     if min(fraction, 1 - fraction) < 1e-6:
         return kernel, round(offset)
-    function, _ = KERNELS["bicubic"]
-    taps = function(torch.arange(-1, 3, dtype=torch.float64) - fraction)
+    taps = cubic(torch.arange(-1, 3, dtype=torch.float64) - fraction)
     rows = kernel.movedim(dimension, -1)[:, None]
     moved = functional.conv1d(rows, taps.flip(0)[None, None], padding=3)[:, 0]
     return moved.movedim(-1, dimension), whole - 1
@@ -247,8 +247,11 @@ def _gaussian_sigma(name: str) -> float:
         sigma = float(value)
     except ValueError:
         sigma = math.nan
-    if kind != "gaussian" or not 0.05 <= sigma <= 30:
-        raise KernelError(f"kernel '{name}': use a file, {', '.join(KERNELS)}, or gaussian:SIGMA with SIGMA 0.05 to 30")
+    if kind != "gaussian" or not SMALLEST_SIGMA <= sigma <= LARGEST_SIGMA:
+        raise KernelError(
+            f"kernel '{name}': use a file, {', '.join(KERNELS)}, or gaussian:SIGMA with SIGMA"
+            f" {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}"
+        )
     return sigma
 
 
