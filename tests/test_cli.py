@@ -315,3 +315,16 @@ def test_evaluate(folder: Path, scene: object, capsys: pytest.CaptureFixture[str
     assert main(["evaluate", "truth", "--results", "made"]) == 2
     assert main(["evaluate", "nowhere"]) == 1
     assert main(["evaluate", "truth", "--scale", "1"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="peak memory of a child as POSIX tells it")
+def test_twelve_megapixels_fit_into_4_gb(folder: Path) -> None:
+    """Minutes long: 4000x3000 enlarged to 8000x6000 in tiles; memory does not depend on the training steps."""
+    import resource
+
+    grain = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    PIL.Image.fromarray(grain).resize((4000, 3000), PIL.Image.Resampling.BICUBIC).save("large.png")
+    subprocess.run([sys.executable, "-m", "zssr", "large.png", "--num-epochs", "20", "-q"], check=True)
+    assert PIL.Image.open("large_x2.png").size == (8000, 6000)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4_000_000  # kB
