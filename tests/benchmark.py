@@ -18,9 +18,11 @@ from zssr.apply import apply
 from zssr.degrade import Downscale
 from zssr.device import choose_device, choose_precision
 from zssr.network import Network, forward_flops
+from zssr.plan import training_of
 from zssr.pyramid import Pyramid
 from zssr.resample import ratio
-from zssr.train import Training, train
+from zssr.settings import Settings
+from zssr.train import train
 
 
 def speed(work: Callable[[], float], seconds: float, device: torch.device) -> float:
@@ -63,7 +65,7 @@ for name in ["fp32", "bf16"] if fast else ["fp32"]:
     def learn(precision: torch.dtype = precision, network: Network = network, pyramid: Pyramid = pyramid) -> float:
         rng = torch.Generator().manual_seed(0)
         steps, crop = 20, 96
-        train(network, pyramid, damage, Training(steps, crop_size=crop, batch_size=1), rng, device, precision)
+        train(network, pyramid, damage, training_of(Settings(crop_size=crop), steps), rng, device, precision)
         return 3 * steps * forward_flops(3, 64, 8, 3, crop**2)
 
     def restore(precision: torch.dtype = precision, network: Network = network) -> float:

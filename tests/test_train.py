@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import time
@@ -14,11 +15,20 @@ from zssr.degrade import Downscale
 from zssr.errors import DeviceError
 from zssr.image import from_array
 from zssr.network import FOLD, Network
+from zssr.plan import training_of
 from zssr.pyramid import Pyramid
 from zssr.resample import ratio
+from zssr.settings import Settings
 from zssr.train import Report, SlopeSchedule, Training, fitted_line, train
 
 CPU = torch.device("cpu")
+
+
+def training(steps: int, **changes: float) -> Training:
+    """With the default settings, but for the changes."""
+    return dataclasses.replace(training_of(Settings(), steps), **changes)  # type: ignore[arg-type]
+
+
 HALF = Downscale(ratio((2, 2), (1, 1)))
 
 
@@ -35,8 +45,8 @@ def test_fitted_line_of_noise_around_a_level() -> None:
     assert spread == pytest.approx(0.1, rel=0.05)
 
 
-def rates(errors: list[float], training: Training) -> list[float]:
-    schedule = SlopeSchedule(training)
+def rates(errors: list[float], rule: Training) -> list[float]:
+    schedule = SlopeSchedule(rule)
     out = []
     for error in errors:
         schedule.record(error)
@@ -44,7 +54,7 @@ def rates(errors: list[float], training: Training) -> list[float]:
     return out
 
 
-RULE = Training(steps=1000, lr=1.0, lr_stop=0.01, lr_decay=0.1, lr_decay_ratio=1.0, lr_decay_range=20, lr_decay_step=5)
+RULE = training(steps=1000, lr=1.0, lr_stop=0.01, lr_decay=0.1, lr_decay_ratio=1.0, lr_decay_range=20, lr_decay_step=5)
 
 
 def test_rate_stays_while_errors_fall() -> None:
@@ -68,12 +78,12 @@ def test_rising_errors_lower_the_rate() -> None:
 def test_a_larger_ratio_is_less_patient() -> None:
     slow = [10 - 0.1 * i + (-1) ** i for i in range(40)]  # falls 1.9 in 20 steps, spread 1
     assert min(rates(slow, RULE)) == 1.0
-    patient = Training(**{**RULE.__dict__, "lr_decay_ratio": 3.0})
+    patient = dataclasses.replace(RULE, lr_decay_ratio=3.0)
     assert min(rates(slow, patient)) < 1.0
 
 
 def test_a_budget_shortens_the_schedule_rather_than_cutting_it_off() -> None:
-    schedule = SlopeSchedule(Training(steps=100, lr=1e-3, lr_stop=1e-5))
+    schedule = SlopeSchedule(training(steps=100, lr=1e-3, lr_stop=1e-5))
     assert schedule.rate(50, 0) == 1e-3
     assert schedule.rate(50, 0.5) == pytest.approx((1e-3 + 1e-5) / 2)
     assert schedule.rate(50, 1) == pytest.approx(1e-5)
@@ -82,9 +92,9 @@ def test_a_budget_shortens_the_schedule_rather_than_cutting_it_off() -> None:
 
 
 def test_the_rate_rises_over_the_first_steps() -> None:
-    schedule = SlopeSchedule(Training(steps=1000, lr=1e-3))
+    schedule = SlopeSchedule(training(steps=1000, lr=1e-3))
     assert [schedule.rate(step, 0) for step in (0, 49, 99, 500)] == pytest.approx([1e-5, 5e-4, 1e-3, 1e-3])
-    short = SlopeSchedule(Training(steps=5, lr=1e-3))
+    short = SlopeSchedule(training(steps=5, lr=1e-3))
     assert short.rate(0, 0) == 1e-3
 
 
@@ -95,16 +105,16 @@ def test_training_ends_below_lr_stop() -> None:
     assert schedule.finished(0.1)
 
 
-def run(scene: Tensor, training: Training, width: int = 8, depth: int = 4, **options: object) -> tuple[Network, Report]:
+def run(scene: Tensor, how: Training, width: int = 8, depth: int = 4, **options: object) -> tuple[Network, Report]:
     rng = torch.Generator().manual_seed(0)
     network = Network(3, width, depth, rng=rng)
-    report = train(network, Pyramid(scene[None]), HALF, training, rng, CPU, torch.float32, **options)  # type: ignore[arg-type]
+    report = train(network, Pyramid(scene[None]), HALF, how, rng, CPU, torch.float32, **options)  # type: ignore[arg-type]
     return network, report
 
 
 def test_training_beats_the_base_and_reports_truly() -> None:
     scene = from_array(skimage.data.chelsea()[100:164, 130:202]).pixels
-    network, report = run(scene, Training(600, crop_size=48, lr=3e-3), width=16, depth=6)
+    network, report = run(scene, training(600, crop_size=48, lr=3e-3), width=16, depth=6)
     assert report.steps == 600
     assert report.stopped_by == "num_epochs"
     assert report.error < 0.95 * report.base_error
@@ -117,12 +127,12 @@ def test_training_beats_the_base_and_reports_truly() -> None:
 
 
 def test_time_ends_training_at_a_low_rate(scene: Tensor) -> None:
-    run(scene, Training(1))  # the first step loads parts of torch
+    run(scene, training(1))  # the first step loads parts of torch
     seen: list[tuple[float, float]] = []
     start = time.monotonic()
     _, report = run(
         scene,
-        Training(100_000, crop_size=32),
+        training(100_000, crop_size=32),
         seconds_left=lambda _: start + 1.0 - time.monotonic(),
         on_step=lambda progress, _, rate: seen.append((progress, rate)),
     )
@@ -143,13 +153,13 @@ def test_out_of_memory_makes_smaller_batches_then_a_clear_error(scene: Tensor, m
 
     monkeypatch.setattr(training_module.Network, "forward", forward)
     limit = 24 * 24
-    _, report = run(scene, Training(3, crop_size=64, batch_size=4))
+    _, report = run(scene, training(3, crop_size=64, batch_size=4))
     assert report.steps == 3
     assert pixels[0] == 4 * 64 * 64
     assert pixels[-1] <= limit
     limit = 0
     with pytest.raises(DeviceError, match="too little memory"):
-        run(scene, Training(3, crop_size=64))
+        run(scene, training(3, crop_size=64))
 
 
 def test_other_runtime_errors_are_not_taken_for_memory(scene: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +168,7 @@ def test_other_runtime_errors_are_not_taken_for_memory(scene: Tensor, monkeypatc
 
     monkeypatch.setattr(Network, "forward", forward)
     with pytest.raises(RuntimeError, match="something else"):
-        run(scene, Training(3))
+        run(scene, training(3))
 
 
 @pytest.mark.parametrize("depth", [2, 3, 8, 9])
@@ -220,7 +230,7 @@ def test_affine_fathers_do_not_alias(rng: torch.Generator) -> None:
 
 def test_progress_is_told(scene: Tensor) -> None:
     told: list[float] = []
-    run(scene, Training(50, crop_size=32), on_step=lambda progress, error, rate: told.append(progress))
+    run(scene, training(50, crop_size=32), on_step=lambda progress, error, rate: told.append(progress))
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert all(math.isfinite(value) for value in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -140,10 +141,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     depth = settings.model_depth or effort.depth
     network_channels = min(settings.in_channels, channels)
     moves = final.symmetries if settings.ensemble else frozenset({0})
-    training = Training(
-        training_steps, settings.lr, settings.lr_stop, settings.lr_decay, settings.lr_decay_ratio,
-        settings.lr_decay_range, settings.lr_decay_step, settings.crop_size, settings.batch_size,
-    )  # fmt: skip
+    training = training_of(settings, training_steps)
     tile = min(settings.patch_size or DEFAULT_TILE, 2 * math.ceil(max(out_size) / 2))
     groups = channels // network_channels
     per_pixel = groups * forward_flops(network_channels, settings.model_width, depth, settings.model_kernel_size, 1)
@@ -164,6 +162,12 @@ def make_plan(image: Image, settings: Settings) -> Plan:
             f" {available / 1e9:.1f} GB are free; choose a smaller scale"
         )
     return plan
+
+
+def training_of(settings: Settings, steps: int) -> Training:
+    """How to train for `steps`; everything else is as set."""
+    names = [field.name for field in dataclasses.fields(Training) if field.name != "steps"]
+    return Training(steps, **{name: getattr(settings, name) for name in names})
 
 
 def _sampling(device: torch.device) -> torch.device:

@@ -24,7 +24,7 @@ BETAS = (0.9, 0.99)  # of Adam: shorter second average than usual, as training i
 
 @dataclass(frozen=True)
 class Training:
-    """How to train. rates are Adam's; steps are batches.
+    """How to train: most steps, and the settings of the same names.
 
     lr_stop: training ends when the rate falls below it. lr_decay: factor at each decay.
     Every lr_decay_step steps a line is fitted to the last lr_decay_range errors; the rate is lowered
@@ -32,14 +32,14 @@ class Training:
     """
 
     steps: int
-    lr: float = 2e-3
-    lr_stop: float = 1e-5
-    lr_decay: float = 0.5
-    lr_decay_ratio: float = 0.1
-    lr_decay_range: int = 300
-    lr_decay_step: int = 50
-    crop_size: int = 96
-    batch_size: int = 2
+    lr: float
+    lr_stop: float
+    lr_decay: float
+    lr_decay_ratio: float
+    lr_decay_range: int
+    lr_decay_step: int
+    crop_size: int
+    batch_size: int
 
 
 class SlopeSchedule:
