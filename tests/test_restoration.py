@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from typing import Any
@@ -19,7 +20,7 @@ from zssr.degrade import Downscale
 from zssr.errors import Cancelled, DeviceError, KernelError, PictureError, SettingsError
 from zssr.image import Image, from_array
 from zssr.metrics import psnr_y
-from zssr.plan import _sizes, make_plan
+from zssr.plan import EFFORTS, _sizes, make_plan
 from zssr.resample import fit, ratio
 from zssr.settings import make
 
@@ -142,10 +143,19 @@ def test_gradual_steps() -> None:
     assert all(height == 100 for height, _ in _sizes((100, 100), (100, 400)))
 
 
-def test_gradual_enlarging_with_several_networks(picture: Image) -> None:
+def test_gradual_enlarging_with_several_networks(picture: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EFFORTS, "best", dataclasses.replace(EFFORTS["best"], networks=2))
     result = quick(picture, scale=3, quality="best")
     assert result.image.size == (192, 216)
     assert len(result.reports) == 3 * 2
+
+
+def test_small_factors_are_learned_in_two_halves(picture: Image) -> None:
+    plan = make_plan(picture, make(num_epochs=21))
+    assert [step.training_steps for step in plan.steps] == [11, 10]
+    assert plan.steps[0].size == plan.steps[1].size == (128, 144)
+    assert len(make_plan(picture, make(budget=10)).steps) == 1  # the intermediate result costs time
+    assert len(quick(picture).reports) == 2
 
 
 def test_scale_one_keeps_the_picture_and_says_so(picture: Image) -> None:
@@ -165,7 +175,7 @@ def test_tiny_pictures_are_enlarged_plainly_with_a_warning(scene: Tensor, size: 
 
 
 def test_smallest_picture_that_is_learned_from(scene: Tensor) -> None:
-    assert quick(Image(scene[:, :16, :17]), scale=2).reports[0].steps == 20
+    assert quick(Image(scene[:, :16, :17]), scale=2).reports[0].steps == 10
 
 
 def test_inputs_and_outputs_of_all_kinds(tmp_path: Any, picture: Image) -> None:
@@ -242,7 +252,7 @@ def test_the_ensemble_is_given_up_where_the_budget_has_no_time_for_it(
     quick(picture, budget=60)
     monkeypatch.setattr(restoration, "SECONDS_A_PIXEL", 1e-3)
     result = quick(picture, budget=10, scale=3)
-    assert seen == [8, 1, 1, 1]
+    assert seen == [8, 1, 1, 1]  # one application within the large budget, three steps within the small one
     assert any("no time for the self-ensemble" in note for note in result.notes)
 
 

@@ -31,18 +31,22 @@ SMALLEST_STEP = 1.15
 
 @dataclass(frozen=True)
 class Effort:
-    """What a quality means: training steps at the first factor and at each further one, layers, networks."""
+    """What a quality means: training steps at the first factor and at each further one, layers, networks.
+
+    halves: whether a factor that needs one step only is trained in two halves, the first result joining the fathers.
+    """
 
     steps: int
     further_steps: int
     depth: int
     networks: int
+    halves: bool
 
 
 EFFORTS = {
-    "fast": Effort(steps=500, further_steps=250, depth=8, networks=1),
-    "default": Effort(steps=2400, further_steps=1200, depth=8, networks=1),
-    "best": Effort(steps=5000, further_steps=2500, depth=12, networks=2),
+    "fast": Effort(steps=500, further_steps=250, depth=8, networks=1, halves=False),
+    "default": Effort(steps=2400, further_steps=1200, depth=8, networks=1, halves=True),
+    "best": Effort(steps=6000, further_steps=3000, depth=12, networks=1, halves=True),
 }
 
 
@@ -129,6 +133,11 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     sizes = _sizes(image.size, out_size) if learns else [out_size]
     training_steps = settings.num_epochs or effort.steps
     further_steps = effort.further_steps if settings.num_epochs is None else max(1, settings.num_epochs // 2)
+    if learns and len(sizes) == 1 and effort.halves and training_steps > 1 and settings.budget is None:
+        # The result of the first half joins the fathers of the second: larger ones, at the result's own scale.
+        sizes = [out_size, out_size]
+        further_steps = training_steps // 2
+        training_steps -= further_steps
     final = _damage(image.size, out_size, kernel, settings.noise)
     steps = tuple(
         Step(

@@ -179,7 +179,7 @@ class _Run:
         self.picture = images.fill_hidden(image)[None].to(plan.storage)
         self.notes = [*image.notes, *plan.notes]
         self.reports: list[Report] = []
-        self.stage_number = 0
+        self.step_number = self.stage_number = 0
 
     def result(self) -> Result:
         if self.plan.out_size == self.plan.in_size:
@@ -208,7 +208,8 @@ class _Run:
             networks.append(network.to(self.plan.device).to(memory_format=torch.channels_last))
             rngs.append(rng)
         pyramid: Pyramid | None = Pyramid(self.picture.to(self.plan.sampling))
-        for step in self.plan.steps:
+        for number, step in enumerate(self.plan.steps):
+            self.step_number = number
             for network, rng in zip(networks, rngs, strict=True):
                 assert pyramid is not None
                 self._train(network, pyramid, step, rng)
@@ -252,7 +253,7 @@ class _Run:
         def seconds_left(step_seconds: float) -> float:
             assert self.settings.budget is not None
             deadline = self.started + self.settings.budget
-            reserve = self._seconds_to_apply(step, step_seconds, self._moves(step, step_seconds))
+            reserve = self._seconds_to_apply(step_seconds, self._moves(step_seconds))
             return share * (deadline - begin - reserve) - (time.monotonic() - begin)
 
         training = dataclasses.replace(self.plan.training, steps=step.training_steps)
@@ -267,7 +268,7 @@ class _Run:
     def _applied(self, networks: list[Network], step: Step) -> Tensor:
         base = step.degradation.base(self.picture, step.size)
         last = self.reports[-1]
-        moves = self._moves(step, last.seconds / max(last.steps, 1))
+        moves = self._moves(last.seconds / max(last.steps, 1))
         if moves != self.plan.moves and step is self.plan.steps[-1]:
             self.notes.append("the budget left no time for the self-ensemble")
         total: Tensor | None = None
@@ -302,19 +303,19 @@ class _Run:
             worst = max(worst, difference.abs().max().item())
         return Agreement(round(math.sqrt(squares), 4), round(worst, 4))
 
-    def _moves(self, step: Step, step_seconds: float) -> frozenset[int]:
+    def _moves(self, step_seconds: float) -> frozenset[int]:
         """The self-ensemble that the budget has time for: all of it in at most half of the budget, or none."""
         budget = self.settings.budget
-        if budget is None or self._seconds_to_apply(step, step_seconds, self.plan.moves) <= budget / 2:
+        if budget is None or self._seconds_to_apply(step_seconds, self.plan.moves) <= budget / 2:
             return self.plan.moves
         return frozenset({0})
 
-    def _seconds_to_apply(self, step: Step, step_seconds: float, moves: frozenset[int]) -> float:
+    def _seconds_to_apply(self, step_seconds: float, moves: frozenset[int]) -> float:
         """For this and all later steps. A training step is a forward and a backward pass, three times a forward."""
         training = self.plan.training
         side = min(training.crop_size, min(self.plan.in_size))
         reach = self.plan.depth * (self.plan.kernel_size // 2) * 2
-        to_come = self.plan.steps[self.plan.steps.index(step) :]
+        to_come = self.plan.steps[self.step_number :]
         pixels = sum(padded_pixels(later.size, self.plan.tile, reach) for later in to_come)
         forward = pixels * len(moves) * self.plan.networks / (3 * training.batch_size * side**2)
         return SAFETY * step_seconds * forward + SECONDS_A_PIXEL * pixels
