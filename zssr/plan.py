@@ -16,6 +16,7 @@ from zssr.device import choose_device, choose_precision
 from zssr.errors import DeviceError, SettingsError
 from zssr.image import Image
 from zssr.network import forward_flops
+from zssr.pyramid import LARGEST_SIDE
 from zssr.resample import Size, ratio
 from zssr.settings import Settings
 from zssr.train import Training
@@ -23,6 +24,8 @@ from zssr.train import Training
 # Smaller pictures hold too few examples to learn from; they are interpolated, with a warning.
 SMALLEST_SIDE = 16
 DEFAULT_TILE = 512
+# Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
+FEW_EXAMPLES = 512 * 512
 BYTES_OF_RUNTIME = 500_000_000  # Python and torch, before any picture
 # Gradual enlarging: 1.5, 2, 3, 4, 6, 8, ... are passed on the way to larger factors (ZSSR, section 3.3),
 # unless the target is so near that the last step would be shorter than this.
@@ -133,7 +136,8 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     sizes = _sizes(image.size, out_size) if learns else [out_size]
     training_steps = settings.num_epochs or effort.steps
     further_steps = effort.further_steps if settings.num_epochs is None else max(1, settings.num_epochs // 2)
-    if learns and len(sizes) == 1 and effort.halves and training_steps > 1 and settings.budget is None:
+    few_examples = math.prod(image.size) <= FEW_EXAMPLES
+    if learns and len(sizes) == 1 and effort.halves and few_examples and training_steps > 1 and not settings.budget:
         # The result of the first half joins the fathers of the second: larger ones, at the result's own scale.
         sizes = [out_size, out_size]
         further_steps = training_steps // 2
@@ -226,7 +230,7 @@ def _memory(image: Image, steps: tuple[Step, ...], tile: int, width: int, moves:
     in_bytes = image.pixels.numel() * 4
     out_bytes = len(image.pixels) * steps[-1].size[0] * steps[-1].size[1] * 4
     alpha_bytes = 3 * 4 * steps[-1].size[0] * steps[-1].size[1] if image.alpha is not None else 0
-    earlier = sum(len(image.pixels) * step.size[0] * step.size[1] * 4 for step in steps[:-1])
+    earlier = sum(len(image.pixels) * min(math.prod(step.size), LARGEST_SIDE**2) * 4 for step in steps[:-1])
     pyramid = 2.8 * (in_bytes + earlier)  # a picture and its smaller levels
     side = min(tile, max(steps[-1].size)) + 64
     tiles = side**2 * (width // 4 * 6 * (2 if precision == torch.bfloat16 else 4) + 12 * (2 * moves + 2))

@@ -25,6 +25,7 @@ from zssr.resample import fit
 LEVEL_SCALES = (1.0, 0.84, 0.71, 0.6, 0.5)
 SMALLEST_SCALE = 0.5
 AFFINE_SHARE = 0.5
+LARGEST_SIDE = 2048  # of a result that joins
 ANISOTROPY = 0.25  # standard deviation of the difference between the two directions' scales
 SHEAR = 0.1  # standard deviation
 SCALE_LIMITS = (0.35, 1.1)  # of one direction, after anisotropy
@@ -39,21 +40,25 @@ class _Level:
 class Pyramid:
     """Sources of fathers, on the device where training happens.
 
-    add(picture) makes the levels of one more picture: the input, and later the results of
-    smaller factors.
+    add(result) joins results of earlier steps, of which a middle part of LARGEST_SIDE is enough.
     """
 
     def __init__(self, picture: Tensor) -> None:
-        self._sources: list[list[_Level]] = []
-        self.add(picture)
+        """picture: (1, C, H, W) in [0, 1], of any size."""
+        self._sources = [self._levels(picture)]
 
-    def add(self, picture: Tensor) -> None:
-        """picture: (1, C, H, W) in [0, 1]."""
+    def add(self, result: Tensor) -> None:
+        """result: (1, C, H, W) in [0, 1]."""
+        top, left = (max(0, length - LARGEST_SIDE) // 2 for length in result.shape[-2:])
+        self._sources.append(self._levels(result[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE].clone()))
+
+    @staticmethod
+    def _levels(picture: Tensor) -> list[_Level]:
         levels = [_Level(1.0, picture)]
         for scale in LEVEL_SCALES[1:]:
             size = (max(1, round(picture.shape[-2] * scale)), max(1, round(picture.shape[-1] * scale)))
             levels.append(_Level(scale, fit(picture, size).clamp_(0, 1)))
-        self._sources.append(levels)
+        return levels
 
     def fathers(self, count: int, side: int, rng: torch.Generator) -> Tensor:
         """(count, C, side, side) in [0, 1], all of one source, smaller where it is; the side is a multiple of FOLD.
