@@ -348,12 +348,14 @@ def _one(
         for path in [target, *extras]:
             before = targets.setdefault(path.absolute(), name)
             if before != name:
-                raise OutputError(f"{name}: {path} is the output of {before} too; give them different folders with -o")
+                raise OutputError(
+                    f"{name}: {path} is the output of {before} too; use --format same or different folders"
+                )
         if target.exists() and settings.skip_existing:
             shell.say(f"{name}: {target} exists, left alone")
             return 0
         for path in [target, *extras]:
-            if path.exists() and not settings.overwrite:
+            if path.exists() and not settings.overwrite and not dry_run:
                 raise OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
         if not dry_run:
             _check_writable(target, format, picture, out_size)
@@ -410,7 +412,9 @@ def _check_writable(target: Path, format: str, picture: Any, out_size: tuple[int
 def _summary(result: Result) -> str:
     height, width = result.plan.out_size
     agreement = f"agrees with the input to {result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
-    return f"{width}x{height}, {result.seconds:.1f} s, {agreement}"
+    kept = result.plan.out_size == result.plan.in_size
+    how = "" if result.learned else ", unchanged" if kept else ", interpolated only"
+    return f"{width}x{height}{how}, {result.seconds:.1f} s, {agreement}"
 
 
 # -------------------------------------------------------------------------------------- printing

@@ -88,6 +88,18 @@ class Plan:
     flops: float
     notes: tuple[str, ...]
 
+    def _damage(self) -> str:
+        """What the sons suffer, in words."""
+        words = []
+        for part in self.steps[-1].degradation.parts:
+            if isinstance(part, Downscale):
+                kernel = part.kernel if isinstance(part.kernel, str) else "given"
+                vertical, horizontal = (float(1 / factor) for factor in part.scale)
+                words.append(f"downscaling by {vertical:.4g} (vertical) and {horizontal:.4g}, {kernel} kernel")
+            elif isinstance(part, Noise):
+                words.append(f"noise of {part.sigma:g} grey levels")
+        return ", then ".join(words)
+
     def describe(self) -> str:
         """Several lines for a person."""
         height, width = self.in_size
@@ -96,12 +108,12 @@ class Plan:
         if self.learns:
             training_steps = ", ".join(str(step.training_steps) for step in self.steps)
             lines += [
-                f"damage     {self.steps[-1].degradation.to_json()['parts']}"[:150],
+                f"undoes     {self._damage()}",
                 f"network    {self.depth} layers, {self.width} wide, {self.kernel_size}x{self.kernel_size}"
                 + (f", {self.networks} of them" if self.networks > 1 else ""),
                 f"training   at most {training_steps} steps of {self.training.batch_size} crops of"
                 f" {self.training.crop_size}x{self.training.crop_size}",
-                f"result     tiles of {self.tile}, {len(self.moves)} flips and rotations"
+                f"applied    in tiles of {self.tile}, {len(self.moves)} flips and rotations"
                 + (", projected on the input" if self.projects else ""),
                 f"compute    about {self.flops / 1e12:.1f} TFLOP on {self.device}"
                 f" in {'bf16' if self.precision == torch.bfloat16 else 'fp32'}",

@@ -68,7 +68,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Result:
-    """A restored picture and what is known about it."""
+    """A restored picture and what is known about it.
+
+    learned: whether a network made it; if not, it is interpolated or unchanged, and the notes say why.
+    """
 
     image: Image
     plan: Plan
@@ -77,6 +80,7 @@ class Result:
     reports: tuple[Report, ...]
     seconds: float
     notes: tuple[str, ...]
+    learned: bool
 
     @property
     def unknown(self) -> str:
@@ -85,6 +89,11 @@ class Result:
         made = self.plan.out_size[0] * self.plan.out_size[1]
         if measured == made:
             return "Every pixel is the input's own."
+        if not self.learned:
+            return (
+                f"The result has {made} pixels and the input {measured}: it is interpolated, nothing was learned, and"
+                " detail finer than the input's pixels is missing."
+            )
         return (
             f"The result has {made} pixels and the input {measured}: detail finer than the input's pixels is an"
             " estimate learned from the picture's own larger structures, not a measurement."
@@ -127,6 +136,7 @@ class Result:
             ],
             "training": [dataclasses.asdict(report) for report in self.reports],
             "seconds": round(self.seconds, 3),
+            "learned": self.learned,
             "agreement": dataclasses.asdict(self.agreement),
             "unknown": self.unknown,
             "notes": list(self.notes),
@@ -180,6 +190,7 @@ class _Run:
         self.notes = [*image.notes, *plan.notes]
         self.reports: list[Report] = []
         self.step_number = self.stage_number = 0
+        self.learned = False
 
     def result(self) -> Result:
         if self.plan.out_size == self.plan.in_size:
@@ -192,8 +203,9 @@ class _Run:
         if self.settings.budget is not None and seconds > 1.2 * self.settings.budget:
             self.notes.append(f"the budget of {self.settings.budget:g} s is too short for this picture")
         return Result(
-            image, self.plan, self.settings, self._agreement(pixels), tuple(self.reports), seconds, tuple(self.notes)
-        )
+            image, self.plan, self.settings, self._agreement(pixels), tuple(self.reports), seconds, tuple(self.notes),
+            self.learned,
+        )  # fmt: skip
 
     def _enlarged(self) -> Tensor:
         """(1, C, *out_size): every step starts from the input itself, with one network carried on."""
@@ -221,6 +233,7 @@ class _Run:
             if pyramid is not None:
                 pyramid.add(result.to(self.plan.sampling))
         else:
+            self.learned = True
             return result
         return self._plain(last)
 
@@ -231,7 +244,10 @@ class _Run:
         """Whether a network does worse than the base it was to improve, as with far too high a learning rate."""
         diverged = not all(report.error < 1.5 * report.base_error for report in self.reports)  # NaN is caught too
         if diverged:
-            self.notes.append("training diverged, its network was not used: interpolated; lower --lr")
+            self.notes.append(
+                "training did not come near the interpolation, which was used instead: give it more steps"
+                " (--num-epochs, --budget) or a lower --lr"
+            )
         return diverged
 
     def _nothing_to_learn(self, degradation: Degradation) -> bool:

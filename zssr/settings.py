@@ -101,7 +101,7 @@ class Settings:
         False, "JSON beside the output: settings, times, training curve, agreement", "pictures", "bool", "--sidecar"
     )
     base64: bool = _setting(
-        False, "also write the result as base64 text, output.base64", "pictures", "bool", "--base64"
+        False, "also write the result as base64 text, NAME.base64 beside it", "pictures", "bool", "--base64"
     )
     strip: bool = _setting(False, "drop colour profile, EXIF and resolution", "pictures", "bool", "--strip")
     max_MB: float = _setting(
