@@ -65,7 +65,7 @@ for name in ["fp32", "bf16"] if fast else ["fp32"]:
     def learn(precision: torch.dtype = precision, network: Network = network, pyramid: Pyramid = pyramid) -> float:
         rng = torch.Generator().manual_seed(0)
         steps, crop = 20, 96
-        train(network, pyramid, damage, training_of(Settings(crop_size=crop), steps), rng, device, precision)
+        train(network, pyramid, damage, training_of(Settings(crop_size=crop), steps), rng, 255, device, precision)
         return 3 * steps * forward_flops(3, 64, 8, 3, crop**2)
 
     def restore(precision: torch.dtype = precision, network: Network = network) -> float:

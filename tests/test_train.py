@@ -108,7 +108,7 @@ def test_training_ends_below_lr_stop() -> None:
 def run(scene: Tensor, how: Training, width: int = 8, depth: int = 4, **options: object) -> tuple[Network, Report]:
     rng = torch.Generator().manual_seed(0)
     network = Network(3, width, depth, rng=rng)
-    report = train(network, Pyramid(scene[None]), HALF, how, rng, CPU, torch.float32, **options)  # type: ignore[arg-type]
+    report = train(network, Pyramid(scene[None]), HALF, how, rng, 255, CPU, torch.float32, **options)  # type: ignore[arg-type]
     return network, report
 
 

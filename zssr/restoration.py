@@ -274,7 +274,7 @@ class _Run:
 
         training = dataclasses.replace(self.plan.training, steps=step.training_steps)
         report = train(
-            network, pyramid, step.degradation, training, rng, self.plan.device, self.plan.precision,
+            network, pyramid, step.degradation, training, rng, self.image.peak, self.plan.device, self.plan.precision,
             lambda fraction, error, lr: self._tell("train", fraction, error * 255, lr),
             None if self.settings.budget is None else seconds_left,
         )  # fmt: skip

@@ -119,6 +119,7 @@ def train(
     degradation: Degradation,
     training: Training,
     rng: torch.Generator,
+    peak: int,
     device: torch.device,
     precision: torch.dtype,
     on_step: OnStep | None = None,
@@ -126,8 +127,9 @@ def train(
 ) -> Report:
     """Train in place on (base of son, father) pairs with L1 loss and Adam.
 
-    rng: on the CPU. seconds_left: given the mean seconds of a step so far, how many seconds training
-    may still take; training is then not reproducible, as it depends on the machine's speed.
+    rng: on the CPU. peak: the input's largest sample value, 255 or 65535.
+    seconds_left: given the mean seconds of a step so far, how many seconds training may still take; training is
+    then not reproducible, as it depends on the machine's speed.
     Raises DeviceError when the device's memory does not suffice even for the smallest batch.
     """
     report = Report()
@@ -144,7 +146,9 @@ def train(
         try:
             father = pyramid.fathers(batch_size, side, rng).to(device)
             size = (father.shape[-2], father.shape[-1])
-            base = degradation.base(degradation.degrade(father, rng), size)
+            # Rounded as the input is, so that rounding errors are not taken for detail and sharpened.
+            son = degradation.degrade(father, rng).clamp_(0, 1).mul_(peak).round_().div_(peak)
+            base = degradation.base(son, size)
             with computing(device, precision):
                 result = network(base.contiguous(memory_format=torch.channels_last))
             loss = (result.float() - father).abs().mean()

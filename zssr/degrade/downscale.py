@@ -23,6 +23,7 @@ from zssr.resample import KERNELS, Scale, Size, cubic, mirrored, resize
 MAX_KERNEL_SIZE = 255
 BASE_STEPS = 4
 LARGE = 2048 * 2048
+ROUNDING = 1 / math.sqrt(12) / 255  # root mean square error of rounding to 8 bits
 SMALLEST_SIGMA, LARGEST_SIGMA = 0.05, 30.0
 
 
@@ -89,12 +90,12 @@ class Downscale:
             x = self.interpolate(y - self.degrade(x), size).add_(x)
         return x
 
-    def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = 0.1 / 255) -> Tensor:
+    def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = ROUNDING) -> Tensor:
         """Back-projection (Irani and Peleg 1991): add the interpolated misfit until x degrades to y.
 
         x, y: (N, C, H, W) and (N, C, h, w). Stops after `steps`, or when the root mean square misfit
-        of a channel is below `tolerance`: a third of the rounding error of 8-bit pixels (0.29 levels), beyond
-        which y's noise would be fitted. Channels are done one after the other, as large pictures need
+        of a channel is below `tolerance`: the rounding error of 8-bit pixels. Agreeing better would fit that
+        error, which a blurring kernel's inverse turns into visible texture. Channels are done one after the other, as large pictures need
         much memory.
         """
         size = (x.shape[-2], x.shape[-1])
