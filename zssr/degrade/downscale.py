@@ -93,10 +93,10 @@ class Downscale:
     def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = ROUNDING) -> Tensor:
         """Back-projection (Irani and Peleg 1991): add the interpolated misfit until x degrades to y.
 
-        x, y: (N, C, H, W) and (N, C, h, w). Stops after `steps`, or when the root mean square misfit
-        of a channel is below `tolerance`: the rounding error of 8-bit pixels. Agreeing better would fit that
-        error, which a blurring kernel's inverse turns into visible texture. Channels are done one after the other, as large pictures need
-        much memory.
+        x, y: (N, C, H, W) and (N, C, h, w). Stops after `steps`, or when the root mean square misfit of a channel
+        is below `tolerance`: the rounding error of 8-bit pixels. Agreeing better would fit that error, which a
+        blurring kernel's inverse turns into visible texture. Channels are done one after the other, as large
+        pictures need much memory.
         """
         size = (x.shape[-2], x.shape[-1])
         channels = []
