@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import io
 import json
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+from conftest import make_scene
 from scipy.io import savemat
 from torch import Tensor
 
-from zssr.degrade import DEGRADATIONS, Chain, Degradation, Downscale, Noise, from_json
+import zssr
+from zssr.degrade import (
+    DEGRADATIONS,
+    Blur,
+    Chain,
+    Degradation,
+    Downscale,
+    Jpeg,
+    Missing,
+    Mosaic,
+    Noise,
+    Region,
+    from_json,
+)
 from zssr.degrade.downscale import read_kernel
+from zssr.degrade.jpeg import nearest_quality, standard_tables
+from zssr.diagnose import of_file
 from zssr.errors import KernelError, SettingsError
 from zssr.image import dihedral
 
 HALF = (Fraction(1, 2), Fraction(1, 2))
 LOPSIDED = ((0.0, 0.1, 0.3, 0.1), (0.0, 0.2, 0.1, 0.0), (0.2, 0.0, 0.0, 0.0))  # 3x4, no symmetry
 
+SCRATCH = Region(((torch.arange(60)[:, None] * 2 - torch.arange(60)).abs() < 3)[None, None])
+
+SQUARE = Region.rectangle((60, 60), 9, 13, 32, 40)
 EXAMPLES: dict[str, Degradation] = {
     "bicubic": Downscale(HALF),
     "box": Downscale(HALF, "box"),
@@ -33,9 +54,26 @@ EXAMPLES: dict[str, Degradation] = {
     "lopsided fractional": Downscale((Fraction(3, 5), Fraction(3, 5)), LOPSIDED),
     "blur": Downscale((Fraction(1), Fraction(1)), "gaussian:1.5"),
     "noise": Noise(5.0),
+    "brightness's noise": Noise(2.0, 0.5),
+    "jpeg": Jpeg(standard_tables(30), "4:2:0"),
+    "jpeg 4:4:4": Jpeg(standard_tables(10), "4:4:4"),
+    "jpeg 4:2:2 off its corner": Jpeg(standard_tables(50), "4:2:2", (3, 13)),
+    "jpeg turned": Jpeg(standard_tables(50), "4:1:1", move=3),
+    "whole blur": Blur("gaussian:1.5"),
+    "blurred part": Blur("gaussian:2", Region.rectangle((60, 60), 10, 20, 30, 28)),
+    "mosaic": Mosaic(Region.rectangle((60, 60), 9, 13, 32, 40), (4, 4), (1, 1)),
+    "cut mosaic": Mosaic(Region.rectangle((60, 60), 20, 3, 37, 41), (5, 7), (0, 3)),
+    "missing": Missing(SCRATCH),
+    "small and compressed": Chain((Downscale(HALF), Jpeg(standard_tables(40), "4:2:0"))),
+    "compressed and scratched": Chain((Jpeg(standard_tables(40), "4:4:4"), Missing(SCRATCH))),
+    "pixelated and compressed": Chain((Mosaic(SQUARE, (4, 4)), Jpeg(standard_tables(60), "4:4:4"))),
     "noisy downscale": Chain((Downscale(HALF), Noise(3.0))),
     "chain of one": Chain((Downscale(HALF, "gaussian:0.8"),)),
 }
+
+
+def is_compressed(degradation: Degradation) -> bool:
+    return "jpeg" in json.dumps(degradation.to_json())
 
 
 @pytest.fixture(params=EXAMPLES)
@@ -57,7 +95,9 @@ def test_every_class_has_an_example() -> None:
 
 
 def test_size_is_as_promised(degradation: Degradation, scene: Tensor) -> None:
+    whole = degradation
     for height, width in ((60, 60), (37, 50), (5, 4)):
+        degradation = whole.drawn((height, width), seeded())
         y = degradation.degrade(scene[None, :, :height, :width], seeded())
         assert y.shape[-2:] == degradation.out_size((height, width))
         assert degradation.base(y, (height, width)).shape[-2:] == (height, width)
@@ -76,19 +116,30 @@ def test_same_rng_same_result_and_input_untouched(degradation: Degradation, x: T
 def test_constants_stay(degradation: Degradation) -> None:
     if degradation.noisy:
         pytest.skip("noise changes constants")
-    y = degradation.degrade(torch.full((1, 1, 60, 60), 0.37), seeded())
-    assert (y - 0.37).abs().max() < 1e-6
-    assert (degradation.base(y, (60, 60)) - 0.37).abs().max() < 1e-6
+    grey = 102 / 255  # a level that whole coefficients can tell
+    y = degradation.degrade(torch.full((1, 3, 60, 60), grey), seeded())
+    tolerance = 1e-6
+    if is_compressed(degradation):
+        tolerance = 5 / 255  # of the first coefficient's step
+    if "missing" not in json.dumps(degradation.to_json()):
+        assert (y - grey).abs().max() < tolerance
+    assert (degradation.base(y, (60, 60)) - grey).abs().max() < tolerance
 
 
 def test_declared_symmetries_hold(degradation: Degradation, x: Tensor) -> None:
     assert 0 in degradation.symmetries
     if degradation.noisy:
         degradation = getattr(degradation, "parts", [Noise(0)])[0]
+    if is_compressed(degradation):
+        x = make_scene(64, 64)[None]  # whole blocks
+        degradation = degradation.drawn((64, 64), seeded())
+    compressed = is_compressed(degradation)
     for move in degradation.symmetries:
         after = dihedral(degradation.degrade(x, seeded()), move)
         before = degradation.degrade(dihedral(x, move), seeded())
-        assert (after - before).abs().max() < 1e-4, move
+        # A coefficient on the edge of two whole numbers may fall either way; nothing else may differ.
+        share = ((after - before).abs() > 1e-4).float().mean()
+        assert share < 0.03 if compressed else share == 0, move
 
 
 def test_undeclared_symmetries_do_not_hold() -> None:
@@ -119,16 +170,25 @@ def test_projection_lowers_the_misfit_and_is_idempotent(degradation: Degradation
     def misfit(z: Tensor) -> float:
         return (degradation.degrade(z, seeded()) - y).square().mean().sqrt().item()
 
+    # Outside missing parts a projected picture is the measured one; there the guess is of no account.
     assert misfit(projected) < 0.35 * misfit(guess)
-    assert misfit(projected) <= 0.2888 / 255
-    assert torch.equal(degradation.project(projected, y), projected)
+    # One coefficient on the edge of its bin, moved by the limits of grey levels, changes a whole block.
+    compressed = is_compressed(degradation)
+    assert misfit(projected) <= (3 if compressed else 0.2888) / 255
+    again = degradation.project(projected, y)
+    assert (again - projected).abs().mean() < 0.15 / 255 if compressed else torch.equal(again, projected)
 
 
 def test_json_and_back(degradation: Degradation) -> None:
     assert from_json(json.loads(json.dumps(degradation.to_json()))) == degradation
 
 
-@pytest.mark.parametrize("name", [n for n, e in EXAMPLES.items() if not e.noisy])
+def acts_like_a_filter(degradation: Degradation) -> bool:
+    local = any(name in json.dumps(degradation.to_json()) for name in ("jpeg", "mosaic", "missing"))
+    return not local and not degradation.noisy
+
+
+@pytest.mark.parametrize("name", [n for n, e in EXAMPLES.items() if acts_like_a_filter(e)])
 def test_nothing_shifts(name: str) -> None:
     """A ramp has the same value at the same place of the scene in both pictures, whatever the kernel."""
     degradation = EXAMPLES[name]
@@ -236,3 +296,126 @@ def test_out_of_range() -> None:
         Downscale((Fraction(2), Fraction(1)))
     with pytest.raises(SettingsError):
         Noise(-1)
+
+
+# ------------------------------------------------------------------------------------------- JPEG
+
+
+def encoded(x: Tensor, **options: object) -> tuple[Tensor, zssr.Image]:
+    """What Pillow's encoder and decoder make of (C, H, W), and the picture as loaded."""
+    stream = io.BytesIO()
+    zssr.Image(x).pillow().save(stream, "JPEG", **options)
+    loaded = zssr.load(stream.getvalue())
+    return loaded.pixels[None], loaded
+
+
+@pytest.mark.parametrize(("sampling", "subsampling"), [("4:4:4", 0), ("4:2:2", 1), ("4:2:0", 2)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_is_that_of_the_usual_encoder(sampling: str, subsampling: int, progressive: bool) -> None:
+    x = make_scene(93, 119)
+    y, loaded = encoded(x, quality=35, subsampling=subsampling, progressive=progressive)
+    damage = of_file(loaded.jpeg)
+    assert damage.sampling == sampling
+    assert damage.tables[0] == standard_tables(35)[0]
+    difference = (damage.degrade(x[None]) - y).abs() * 255
+    assert difference.mean() < 1.3  # smooth colours lie on the edge of two coefficients, so some differ
+    again = Jpeg(damage.tables, damage.sampling)._measured(damage.degrade(x[None]))
+    for held, made in zip(damage._measured(y), again, strict=True):
+        assert (held == made).float().mean() > 0.99
+    # The file's coefficients and those found in the pixels are the same.
+    blind = Jpeg(damage.tables, damage.sampling)
+    for held, seen in zip(damage._measured(y), blind._measured(y), strict=True):
+        inner = (slice(None), slice(0, 5), slice(0, 5))
+        assert (held[inner] == seen[inner]).float().mean() > 0.999
+
+
+def test_grey_jpeg() -> None:
+    x = make_scene(93, 119)[:1]
+    y, loaded = encoded(x, quality=20)
+    damage = of_file(loaded.jpeg)
+    assert damage.sampling == "grey"
+    assert ((damage.degrade(x[None]) - y).abs() * 255).mean() < 0.05
+
+
+def test_jpeg_base_is_nearer_to_the_truth_and_projection_keeps_the_coefficients() -> None:
+    x = make_scene(96, 128)
+    y, loaded = encoded(x, quality=15)
+    damage = of_file(loaded.jpeg)
+    base = damage.base(y, (96, 128))
+    assert (base - x).square().mean() < 0.9 * (y - x).square().mean()
+    projected = damage.project(base, y).mul(255).round().div(255)
+    again = Jpeg(damage.tables, damage.sampling)._measured(damage.degrade(projected))
+    same = [(a == b).float().mean() for a, b in zip(again, damage._measured(y), strict=True)]
+    assert min(same) > 0.98
+
+
+def test_turned_jpeg_is_turned_jpeg() -> None:
+    """EXIF orientation: the damage of the upright picture is the turned damage of the stored one."""
+    x = make_scene(48, 64)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    y, loaded = encoded(x, quality=30, exif=exif.tobytes())
+    assert y.shape[-2:] == (64, 48)
+    damage = of_file(loaded.jpeg)
+    upright = dihedral(x[None], damage.move)
+    assert ((damage.degrade(upright) - y).abs() * 255).mean() < 1.3
+    assert (damage.base(y, (64, 48)) - upright).square().mean() < (y - upright).square().mean()
+
+
+def test_qualities() -> None:
+    assert [nearest_quality(standard_tables(quality)[0]) for quality in (5, 50, 90)] == [5, 50, 90]
+    with pytest.raises(SettingsError, match="64 steps"):
+        Jpeg(((1,) * 63,), "grey")
+    with pytest.raises(SettingsError, match="sampling"):
+        Jpeg(standard_tables(5), "4:3:2")
+
+
+# ------------------------------------------------------------------------------------ local damage
+
+
+def test_mosaic_means_stay_exact() -> None:
+    x = make_scene(64, 72)[None]
+    region = Region.rectangle((64, 72), 7, 9, 45, 50)
+    mosaic = Mosaic(region, (6, 8), (1, 1))
+    y = mosaic.degrade(x).mul(255).round().div(255)
+    worked_on = (mosaic.base(y, (64, 72)) + 0.05 * torch.rand(x.shape, generator=seeded())).clamp(0, 1)
+    result = mosaic.project(worked_on, y)
+    assert (mosaic.degrade(result) - y).abs().max() <= 0.51 / 255
+    assert torch.equal(result[~region.pixels.expand_as(x)], y[~region.pixels.expand_as(x)])
+
+
+def test_missing_pixels_outside_stay_to_the_bit() -> None:
+    x = make_scene(60, 60)[None]
+    y = Missing(SCRATCH).degrade(x)
+    base = Missing(SCRATCH).base(y, (60, 60))
+    outside = ~SCRATCH.pixels.expand_as(x)
+    assert torch.equal(base[outside], x[outside])
+    assert (base - x).abs().max() < 0.5  # filled, not black
+    assert (base - x)[~outside].abs().mean() < 0.05
+
+
+def test_windows_hold_some_of_the_region_and_keep_the_phase() -> None:
+    mosaic = Mosaic(Region.rectangle((200, 300), 33, 71, 50, 60), (6, 9), (33 % 6, 71 % 9))
+    rng = seeded()
+    for _ in range(50):
+        drawn = mosaic.drawn((48, 48), rng)
+        assert drawn.region.pixels.any()
+        assert drawn.phase == (0, 0)
+    assert mosaic.lead == (3, 1)  # with it, cells start at the corner
+
+
+def test_denoising_and_its_growth_with_brightness() -> None:
+    x = make_scene(96, 96)[None]
+    for noise in (Noise(15.0), Noise(3.0, 1.5)):
+        y = noise.degrade(x, seeded())
+        assert (noise.base(y, (96, 96)) - x).square().mean() < 0.35 * (y - x).square().mean()
+    dark, bright = (Noise(3.0, 1.5).degrade(torch.full((1, 1, 99, 99), v), seeded()).std() * 255 for v in (0.0, 0.8))
+    assert dark == pytest.approx(3, rel=0.05)
+    assert bright == pytest.approx((9 + 1.5 * 204) ** 0.5, rel=0.05)
+
+
+def test_deblurring() -> None:
+    x = make_scene(64, 72)[None]
+    blur = Blur("gaussian:1.5")
+    y = blur.degrade(x)
+    assert (blur.base(y, (64, 72)) - x).square().mean() < 0.7 * (y - x).square().mean()

@@ -195,37 +195,55 @@ def test_channels_one_at_a_time() -> None:
 
 def test_fathers_are_in_range_and_of_the_asked_size(scene: Tensor, rng: torch.Generator) -> None:
     pyramid = Pyramid(scene[None])
-    fathers = pyramid.fathers(40, 32, rng)
+    fathers, known = pyramid.fathers(40, 32, rng)
+    assert known is None
     assert fathers.shape == (40, 3, 32, 32)
     assert fathers.min() >= 0
     assert fathers.max() <= 1
-    again = pyramid.fathers(40, 32, torch.Generator().manual_seed(1))
+    again, _ = pyramid.fathers(40, 32, torch.Generator().manual_seed(1))
     assert torch.equal(fathers, again)
 
 
 def test_fathers_have_no_black_corners(rng: torch.Generator) -> None:
     bright = Pyramid(torch.full((1, 1, 40, 48), 0.8))
-    assert (bright.fathers(60, 36, rng) - 0.8).abs().max() < 1e-5
+    assert (bright.fathers(60, 36, rng)[0] - 0.8).abs().max() < 1e-5
 
 
 def test_fathers_come_from_every_source(scene: Tensor, rng: torch.Generator) -> None:
     pyramid = Pyramid(torch.zeros(1, 1, 32, 32))
     pyramid.add(torch.ones(1, 1, 64, 64))
-    share = sum(pyramid.fathers(1, 32, rng).mean().item() for _ in range(300)) / 300
+    share = sum(pyramid.fathers(1, 32, rng)[0].mean().item() for _ in range(300)) / 300
     assert 0.55 < share < 0.78  # by side: two thirds from the larger one
 
 
 def test_affine_fathers_do_not_alias(rng: torch.Generator) -> None:
     """The finest grating, which no smaller father can hold, is gone rather than folded into a coarse one."""
     x = ((torch.arange(96)[:, None] + torch.arange(96)) % 2).float()[None, None]
-    flat = [father for father in Pyramid(x).fathers(200, 32, rng) if father.std() < 0.12]
+    flat = [father for father in Pyramid(x).fathers(200, 32, rng)[0] if father.std() < 0.12]
     coarse = [
         father
-        for father in Pyramid(x).fathers(200, 32, rng)
+        for father in Pyramid(x).fathers(200, 32, rng)[0]
         if torch.nn.functional.avg_pool2d(father[None], 8).std() > 0.15
     ]
     assert len(flat) > 40
     assert not coarse
+
+
+def test_unknown_pixels_are_told_wherever_they_are_sampled(rng: torch.Generator) -> None:
+    known = torch.ones(1, 1, 96, 96)
+    known[..., 30:50, 30:50] = 0
+    picture = known.expand(1, 3, 96, 96) * 0.5 + 0.2  # dark where unknown
+    fathers, told = Pyramid(picture, known=known).fathers(60, 48, rng)
+    assert told is not None
+    assert set(told.unique().tolist()) == {0.0, 1.0}
+    assert (fathers[:, :1][told == 1] - 0.7).abs().max() < 0.01
+
+
+def test_fathers_of_a_damaged_picture_are_smaller(rng: torch.Generator) -> None:
+    """A grating that a copy of half the size cannot hold is never a father's."""
+    x = (torch.arange(96) % 2).float().expand(1, 1, 96, 96)
+    fathers, _ = Pyramid(x, largest=0.5).fathers(50, 32, rng)
+    assert fathers.std(dim=(1, 2, 3)).max() < 0.12
 
 
 def test_progress_is_told(scene: Tensor) -> None:

@@ -25,13 +25,16 @@ def apply(
     device: torch.device,
     precision: torch.dtype,
     on_tile: Callable[[int, int], None] | None = None,
+    hints: Tensor | None = None,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """The network's result on a picture of any size, in tiles that do not show.
 
-    base: (1, C, H, W) on any device; the result lies where it lies, in [0, 1]. tile: side of the
-    tiles in pixels, without the halo, which is as wide as the network sees. moves: the flips and
-    rotations whose results are joined by their median (Timofte et al., 2016).
-    on_tile: called with (done, all). Raises DeviceError when memory does not suffice for the smallest tile.
+    base: (1, C, H, W) and hints (1, K, H, W), on any device; the result lies where the base lies, in [0, 1].
+    tile: side of the tiles in pixels, without the halo, which is as wide as the network sees. moves: the flips and
+    rotations whose results are joined by their median (Timofte et al., 2016). on_tile: called with (done, all).
+    wanted: (1, 1, H, W) bool; tiles without any wanted pixel are left as the base.
+    Raises DeviceError when memory does not suffice for the smallest tile.
     """
     out = torch.empty_like(base)
     height, width = base.shape[-2:]
@@ -46,7 +49,14 @@ def apply(
                     if number < done:
                         continue
                     bottom, right = min(top + tile, height), min(left + tile, width)
+                    if wanted is not None and not wanted[..., top:bottom, left:right].any():
+                        out[..., top:bottom, left:right] = base[..., top:bottom, left:right]
+                        done = number + 1
+                        continue
                     piece = _padded(base, (top, bottom), (left, right), halo).to(device)
+                    if hints is not None:
+                        more = _padded(hints, (top, bottom), (left, right), halo).to(device)
+                        piece = torch.cat([piece, more], 1)
                     with computing(device, precision):
                         result = _ensemble(network, piece, moves)
                     inner = result[..., halo : halo + bottom - top, halo : halo + right - left]
@@ -90,7 +100,7 @@ def _padded(base: Tensor, rows: tuple[int, int], columns: tuple[int, int], halo:
 def _ensemble(network: Network, piece: Tensor, moves: frozenset[int]) -> Tensor:
     results = []
     for move in sorted(moves):
-        moved = dihedral(piece, move).contiguous(memory_format=torch.channels_last)
+        moved = dihedral(piece, move)
         results.append(dihedral_inverse(network(moved).float(), move))
     if len(results) == 1:
         return results[0]

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from zssr.resample import SURROUNDINGS, local_contrast
+
 FOLD = 2  # each 2x2 pixels become one position with four times the channels: a quarter of the work
 
 
@@ -19,20 +21,27 @@ class Network(nn.Module):
     the inner layers joined to residual pairs (Lim et al., EDSR, 2017), which trains faster.
 
     channels: channels it sees at once; a picture with more is processed channel by channel.
+    hints: further channels that tell of the damage, the same for each group of channels.
     width: channels of the inner layers. depth: number of convolutions, at least 2.
     kernel_size: odd size of every convolution. rng: source of the initial weights; the global
     random state is not touched.
     """
 
     def __init__(
-        self, channels: int, width: int = 64, depth: int = 8, kernel_size: int = 3, rng: torch.Generator | None = None
+        self,
+        channels: int,
+        width: int = 64,
+        depth: int = 8,
+        kernel_size: int = 3,
+        rng: torch.Generator | None = None,
+        hints: int = 0,
     ) -> None:
         super().__init__()
         rng = rng or torch.Generator().manual_seed(0)
         folded = channels * FOLD**2
-        self.channels = channels
-        self.reach = FOLD * depth * (kernel_size // 2)
-        self.head = _convolution(folded, width, kernel_size, rng)
+        self.channels, self.hints = channels, hints
+        self.reach = FOLD * depth * (kernel_size // 2) + SURROUNDINGS
+        self.head = _convolution(2 * folded + hints * FOLD**2, width, kernel_size, rng)
         self.pairs = nn.ModuleList(
             nn.Sequential(
                 _convolution(width, width, kernel_size, rng),
@@ -45,12 +54,17 @@ class Network(nn.Module):
         # The residual starts near zero, so that training starts from the base.
         self.tail = _convolution(width, folded, kernel_size, rng, gain=0.1)
 
-    def forward(self, base: Tensor) -> Tensor:
-        """(N, C, H, W) to the same; H and W multiples of FOLD; C a multiple of `channels`."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C + hints, H, W), the base and then the hints, to (N, C, H, W); H and W multiples of FOLD; C a
+        multiple of `channels`."""
+        base, hints = x[:, : x.shape[1] - self.hints], x[:, x.shape[1] - self.hints :]
+        if base.shape[1] % self.channels:
+            raise ValueError(f"{base.shape[1]} channels beside {self.hints} hints: not a multiple of {self.channels}")
         if base.shape[1] != self.channels:
-            single = base.reshape(-1, self.channels, *base.shape[-2:])
-            return self(single).reshape(base.shape)
-        features = functional.relu(self.head(functional.pixel_unshuffle(base, FOLD)))
+            groups = base.split(self.channels, 1)
+            return torch.cat([self(torch.cat([group, hints], 1)) for group in groups], 1)
+        seen = torch.cat([base - 0.5, local_contrast(base), hints], 1).contiguous(memory_format=torch.channels_last)
+        features = functional.relu(self.head(functional.pixel_unshuffle(seen, FOLD)))
         for pair in self.pairs:
             features = features + pair(features)
         if self.single is not None:
@@ -71,5 +85,5 @@ def _convolution(inputs: int, outputs: int, size: int, rng: torch.Generator, gai
 
 def forward_flops(channels: int, width: int, depth: int, kernel_size: int, pixels: int) -> float:
     """Floating point operations of one forward pass over `pixels` pixels (all channels at once)."""
-    weights = (2 * channels * FOLD**2 * width + (depth - 2) * width**2) * kernel_size**2
+    weights = (3 * channels * FOLD**2 * width + (depth - 2) * width**2) * kernel_size**2
     return 2 * weights * pixels / FOLD**2

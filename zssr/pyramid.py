@@ -23,7 +23,7 @@ from zssr.resample import fit
 
 # Steps of the pyramid: an affine map shrinks the next larger level by at most 1.2, so that nothing aliases.
 LEVEL_SCALES = (1.0, 0.84, 0.71, 0.6, 0.5)
-SMALLEST_SCALE = 0.5
+SMALLEST_SCALE = 0.5  # of a father, over that of the largest
 AFFINE_SHARE = 0.5
 LARGEST_SIDE = 2048  # of a result that joins
 ANISOTROPY = 0.25  # standard deviation of the difference between the two directions' scales
@@ -43,25 +43,37 @@ class Pyramid:
     add(result) joins results of earlier steps, of which a middle part of LARGEST_SIDE is enough.
     """
 
-    def __init__(self, picture: Tensor) -> None:
-        """picture: (1, C, H, W) in [0, 1], of any size."""
-        self._sources = [self._levels(picture)]
+    def __init__(self, picture: Tensor, largest: float = 1.0, known: Tensor | None = None) -> None:
+        """picture: (1, C, H, W) in [0, 1], of any size. largest: scale of the largest fathers; below 1 where the
+        picture is damaged itself, as smaller copies show less of it. known: (1, 1, H, W), 1 where it is a truth
+        worth learning, 0 where not."""
+        self._largest = largest
+        self._knows = known is not None
+        if known is not None:  # kernels reach two pixels far
+            known = -functional.max_pool2d(-known, 5, 1, 2)
+        self._sources = [self._levels(picture if known is None else torch.cat([picture, known], 1))]
 
     def add(self, result: Tensor) -> None:
         """result: (1, C, H, W) in [0, 1]."""
         top, left = (max(0, length - LARGEST_SIDE) // 2 for length in result.shape[-2:])
-        self._sources.append(self._levels(result[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE].clone()))
+        part = result[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE].clone()
+        if self._knows:
+            known = fit(self._sources[0][0].picture[:, -1:], (result.shape[-2], result.shape[-1])).clamp_(0, 1)
+            known = known[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
+            part = torch.cat([part, known.to(part)], 1)
+        self._sources.append(self._levels(part))
 
-    @staticmethod
-    def _levels(picture: Tensor) -> list[_Level]:
-        levels = [_Level(1.0, picture)]
-        for scale in LEVEL_SCALES[1:]:
+    def _levels(self, picture: Tensor) -> list[_Level]:
+        levels = []
+        for share in LEVEL_SCALES:
+            scale = share * self._largest
             size = (max(1, round(picture.shape[-2] * scale)), max(1, round(picture.shape[-1] * scale)))
-            levels.append(_Level(scale, fit(picture, size).clamp_(0, 1)))
+            levels.append(_Level(scale, picture if scale == 1 else fit(picture, size).clamp_(0, 1)))
         return levels
 
-    def fathers(self, count: int, side: int, rng: torch.Generator) -> Tensor:
+    def fathers(self, count: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """(count, C, side, side) in [0, 1], all of one source, smaller where it is; the side is a multiple of FOLD.
+        With them what is known of their pixels, (count, 1, side, side), or None where all is.
 
         rng lives on the CPU; only a few numbers are drawn from it.
         """
@@ -70,12 +82,14 @@ class Pyramid:
         chosen = torch.rand(1, generator=rng, dtype=torch.float32).item() * sum(sides)
         levels = self._sources[bisect.bisect_right(list(itertools.accumulate(sides[:-1])), chosen)]
         side = max(FOLD, min(side, *levels[0].picture.shape[-2:]) // FOLD * FOLD)
-        return torch.cat([self._father(levels, side, rng) for _ in range(count)])
+        fathers = torch.cat([self._father(levels, side, rng) for _ in range(count)])
+        # A pixel that is sampled from unknown ones too is unknown.
+        return (fathers[:, :-1], (fathers[:, -1:] > 0.99).float()) if self._knows else (fathers, None)
 
     def _father(self, levels: list[_Level], side: int, rng: torch.Generator) -> Tensor:
         kind, first, second, move, mirror = torch.rand(5, generator=rng, dtype=torch.float32).tolist()
         if kind < AFFINE_SHARE:
-            return _affine_crop(levels, side, (first, second), 1 if mirror < 0.5 else -1, rng)
+            return _affine_crop(levels, side, (first, second), 1 if mirror < 0.5 else -1, self._largest, rng)
         picture = levels[0].picture
         top = int(first * (picture.shape[-2] - side + 1))
         left = int(second * (picture.shape[-1] - side + 1))
@@ -83,17 +97,17 @@ class Pyramid:
 
 
 def _affine_crop(
-    levels: list[_Level], side: int, place: tuple[float, float], mirror: int, rng: torch.Generator
+    levels: list[_Level], side: int, place: tuple[float, float], mirror: int, largest: float, rng: torch.Generator
 ) -> Tensor:
     """(1, C, side, side) through a random affine map, its corners inside the picture where they fit."""
     scale, angle = torch.rand(2, generator=rng, dtype=torch.float32).tolist()
     difference, shear_x, shear_y = torch.randn(3, generator=rng, dtype=torch.float32).tolist()
-    scale = SMALLEST_SCALE + (1 - SMALLEST_SCALE) * scale
-    low, high = SCALE_LIMITS
+    scale = largest * (SMALLEST_SCALE + (1 - SMALLEST_SCALE) * scale)
+    low, high = (limit * largest for limit in SCALE_LIMITS)
     scale_x = min(max(scale + difference * ANISOTROPY / 2, low), high)
     scale_y = min(max(scale - difference * ANISOTROPY / 2, low), high)
     # The smallest level that still has every detail of the father: no aliasing, little to compute.
-    level = next(level for level in reversed(levels) if level.scale >= min(max(scale_x, scale_y), 1.0))
+    level = next(level for level in reversed(levels) if level.scale >= min(max(scale_x, scale_y), largest))
     height, width = level.picture.shape[-2:]
     # Father pixel -> level pixel: rotation, scale and mirror, shear.
     cosine, sine = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)

@@ -144,14 +144,18 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         try:
-            father = pyramid.fathers(batch_size, side, rng).to(device)
+            father, weight = pyramid.fathers(batch_size, side, rng)
+            father = father.to(device)
             size = (father.shape[-2], father.shape[-1])
+            drawn = degradation.drawn(size, rng)
             # Rounded as the input is, so that rounding errors are not taken for detail and sharpened.
-            son = degradation.degrade(father, rng).clamp_(0, 1).mul_(peak).round_().div_(peak)
-            base = degradation.base(son, size)
+            son = drawn.degrade(father, rng).clamp_(0, 1).mul_(peak).round_().div_(peak)
+            base = drawn.base(son, size)
+            told = torch.cat([base, drawn.hints(son, size)], 1)
             with computing(device, precision):
-                result = network(base.contiguous(memory_format=torch.channels_last))
-            loss = (result.float() - father).abs().mean()
+                result = network(told)
+            weight = _weight(weight, drawn.damaged(size), father)
+            loss = ((result.float() - father).abs() * weight).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -165,7 +169,7 @@ def train(
             else:
                 side = max(SMALLEST_CROP, side // 2)
             continue
-        waiting.append(torch.stack([loss.detach(), (base - father).abs().mean()]))
+        waiting.append(torch.stack([loss.detach(), ((base - father).abs() * weight).mean()]))
         report.steps += 1
         progress = max(report.steps / training.steps, time_used)
         if len(waiting) < READ_EVERY and progress < 1:
@@ -188,3 +192,11 @@ def train(
             on_step(min(progress, 1.0), report.error, rate)
     report.stopped_by = "lr_stop" if progress < 1 else "num_epochs" if report.steps >= training.steps else "budget"
     return report
+
+
+def _weight(known: Tensor | None, damaged: Tensor | None, father: Tensor) -> Tensor:
+    """(N or 1, 1, H, W) or (1,): of each pixel's error; only what is known, and was damaged, teaches."""
+    weight = father.new_ones(1) if known is None else known.to(father)
+    if damaged is not None:
+        weight = weight * damaged.to(father)
+    return weight / weight.mean().clamp(min=0.01)

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
+from zssr.degrade.blur import Blur
 from zssr.degrade.downscale import Downscale
+from zssr.degrade.jpeg import Jpeg
+from zssr.degrade.missing import Missing
+from zssr.degrade.mosaic import Mosaic
 from zssr.degrade.noise import Noise
+from zssr.degrade.region import Region
 from zssr.resample import Scale, Size
 
 
@@ -34,14 +41,35 @@ class Degradation(Protocol):
     def noisy(self) -> bool:
         """Whether the damaged picture holds noise, so that agreeing with it exactly is wrong."""
 
+    @property
+    def hinted(self) -> bool:
+        """Whether `hints` has any channel."""
+
+    @property
+    def lead(self) -> tuple[int, int]:
+        """(rows, columns) to be added at the top left so that the damage's grid starts at the corner, as in crops."""
+
+    @property
+    def fair_at(self) -> float:
+        """The largest scale of a copy, made of the base, at which what is left of the damage does not matter."""
+
     def out_size(self, size: Size) -> Size:
         """(height, width) of the damaged picture for an undamaged one of `size`."""
+
+    def drawn(self, size: Size, rng: torch.Generator) -> Degradation:
+        """The same damage as it may fall on a training crop of `size`: a mask's random part, a cell's random place."""
 
     def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Do the damage. x is not changed."""
 
     def base(self, y: Tensor, size: Size) -> Tensor:
         """A first estimate of the undamaged picture, of `size`."""
+
+    def hints(self, y: Tensor, size: Size) -> Tensor:
+        """(N, any, *size): what the network is told besides the base, such as the damage's place."""
+
+    def damaged(self, size: Size) -> Tensor | None:
+        """(1, 1, *size) bool, True where pixels of the undamaged picture are to be restored; None for all."""
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         """A picture close to x that degrades to y; x itself where that makes no sense."""
@@ -58,19 +86,40 @@ class Chain:
 
     @property
     def scale(self) -> Scale:
+        if not self.parts:
+            return Fraction(1), Fraction(1)
         vertical, horizontal = zip(*(part.scale for part in self.parts), strict=True)
         return _product(vertical), _product(horizontal)
 
     @property
     def symmetries(self) -> frozenset[int]:
-        return frozenset.intersection(*(part.symmetries for part in self.parts))
+        return frozenset(range(8)).intersection(*(part.symmetries for part in self.parts))
 
     @property
     def noisy(self) -> bool:
         return any(part.noisy for part in self.parts)
 
+    @property
+    def hinted(self) -> bool:
+        return any(part.hinted for part in self.parts)
+
+    @property
+    def lead(self) -> tuple[int, int]:
+        """That of the first part that has a grid elsewhere, at the picture's own size."""
+        if self.scale != (1, 1):
+            return 0, 0
+        return next((part.lead for part in self.parts if part.lead != (0, 0)), (0, 0))
+
+    @property
+    def fair_at(self) -> float:
+        return min((part.fair_at for part in self.parts), default=1.0)
+
     def out_size(self, size: Size) -> Size:
         return self._sizes(size)[-1]
+
+    def drawn(self, size: Size, rng: torch.Generator) -> Chain:
+        sizes = self._sizes(size)
+        return Chain(tuple(part.drawn(before, rng) for part, before in zip(self.parts, sizes, strict=False)))
 
     def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
         for part in self.parts:
@@ -82,9 +131,45 @@ class Chain:
             y = part.base(y, before)
         return y
 
+    def hints(self, y: Tensor, size: Size) -> Tensor:
+        hints = []
+        for number, before in reversed(list(enumerate(self._sizes(size)[:-1]))):
+            part = self.parts[number]
+            if part.hinted:
+                hints.append(functional.interpolate(part.hints(y, before), size))
+            if not any(earlier.hinted for earlier in self.parts[:number]):
+                break
+            y = part.base(y, before)
+        return torch.cat(hints, 1) if hints else y.new_empty(len(y), 0, *size)
+
+    def damaged(self, size: Size) -> Tensor | None:
+        """The union; what a part touches before the picture was made smaller counts as all."""
+        union = torch.zeros(1, 1, *size, dtype=torch.bool)
+        for part, before in zip(self.parts, self._sizes(size), strict=False):
+            damaged = part.damaged(before)
+            if damaged is None:
+                return None
+            union |= damaged
+        return union
+
     def project(self, x: Tensor, y: Tensor) -> Tensor:
-        """Only a chain of one can be projected; a noisy one need not be."""
-        return self.parts[0].project(x, y) if len(self.parts) == 1 else x
+        """From the last part back: what each part was given is moved to what the parts after it allow.
+
+        x itself where any part is noisy: what it was given cannot be told.
+        """
+        if self.noisy or not self.parts:
+            return x
+        given = [x]
+        for part in self.parts[:-1]:
+            given.append(part.degrade(given[-1], torch.Generator()))
+        for part, before in zip(reversed(self.parts), reversed(given), strict=True):
+            y = part.project(before, y)
+        return y
+
+    def split(self) -> tuple[Chain, Chain]:
+        """The parts up to the last that makes the picture smaller, and those that happened to the small picture."""
+        first = max((number + 1 for number, part in enumerate(self.parts) if part.scale != (1, 1)), default=0)
+        return Chain(self.parts[:first]), Chain(self.parts[first:])
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "chain", "parts": [part.to_json() for part in self.parts]}
@@ -103,7 +188,15 @@ def _product(factors: Sequence[Any]) -> Any:
 
 
 # Every degradation by its name in JSON; the laws in tests/test_degrade.py run over all of them.
-DEGRADATIONS: dict[str, Any] = {"downscale": Downscale, "noise": Noise, "chain": Chain}
+DEGRADATIONS: dict[str, Any] = {
+    "blur": Blur,
+    "chain": Chain,
+    "downscale": Downscale,
+    "jpeg": Jpeg,
+    "missing": Missing,
+    "mosaic": Mosaic,
+    "noise": Noise,
+}
 
 
 def from_json(data: dict[str, Any]) -> Degradation:
@@ -111,4 +204,7 @@ def from_json(data: dict[str, Any]) -> Degradation:
     return DEGRADATIONS[data["name"]].from_json(data)
 
 
-__all__ = ["DEGRADATIONS", "Chain", "Degradation", "Downscale", "Noise", "from_json"]
+__all__ = [
+    "DEGRADATIONS", "Blur", "Chain", "Degradation", "Downscale", "Jpeg", "Missing", "Mosaic", "Noise", "Region",
+    "from_json",
+]  # fmt: skip

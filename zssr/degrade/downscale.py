@@ -41,6 +41,9 @@ class Downscale:
     scale: Scale
     kernel: str | tuple[tuple[float, ...], ...] = "bicubic"
     noisy: bool = False
+    fair_at: float = 1.0
+    lead: tuple[int, int] = (0, 0)
+    hinted: bool = False
 
     def __post_init__(self) -> None:
         if not all(0 < factor <= 1 for factor in self.scale):
@@ -66,6 +69,16 @@ class Downscale:
 
     def out_size(self, size: Size) -> Size:
         return math.ceil(size[0] * self.scale[0]), math.ceil(size[1] * self.scale[1])
+
+    def drawn(self, size: Size, rng: torch.Generator) -> Downscale:
+        return self
+
+    def hints(self, y: Tensor, size: Size) -> Tensor:
+        return y.new_empty(len(y), 0, *size)
+
+    def damaged(self, size: Size) -> None:
+        """Every pixel."""
+        return
 
     def degrade(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """(N, C, H, W) to (N, C, *out_size); rng is not used."""

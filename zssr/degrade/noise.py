@@ -1,7 +1,8 @@
-"""Additive white Gaussian noise."""
+"""Additive noise: white and Gaussian, of one strength or growing with brightness as light's own does."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,43 +11,101 @@ import torch
 from torch import Tensor
 
 from zssr.errors import SettingsError
-from zssr.resample import Scale, Size
+from zssr.resample import Scale, Size, local_contrast
+from zssr.sliding import SIDE, thresholded, wiener
+
+# The thresholds of BM3D (Dabov et al. 2007).
+THRESHOLD = 2.7  # standard deviations
+VARIANCE = 1.0
 
 
 @dataclass(frozen=True)
 class Noise:
-    """y = x + sigma * n, with n independent standard normal samples.
+    """y = x + n, where n has independent normal samples of variance sigma^2 + slope * brightness.
 
-    sigma: standard deviation in grey levels of 255. Values are not clipped.
+    sigma: standard deviation in black, in grey levels of 255. slope: growth of the variance per grey level;
+    0 for noise of one strength. Values are not clipped.
     """
 
     sigma: float
+    slope: float = 0.0
     scale: Scale = (Fraction(1), Fraction(1))
     symmetries: frozenset[int] = frozenset(range(8))
     noisy: bool = True
+    fair_at: float = 0.6
+    lead: tuple[int, int] = (0, 0)
+    hinted: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma <= 255:
+        if not 0 <= self.sigma <= 255 or not 0 <= self.slope <= 255:
             raise SettingsError(f"noise {self.sigma:g}: the standard deviation must lie between 0 and 255 grey levels")
 
     def out_size(self, size: Size) -> Size:
         return size
 
+    def drawn(self, size: Size, rng: torch.Generator) -> Noise:
+        return self
+
     def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Add noise drawn on the generator's device."""
-        noise = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype)
-        return x + noise.to(x.device) * (self.sigma / 255)
+        noise = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device)
+        if not self.slope:
+            return x + noise * (self.sigma / 255)
+        return x + noise * (x.clamp(min=0) * 255 * self.slope + self.sigma**2).sqrt() / 255
 
     def base(self, y: Tensor, size: Size) -> Tensor:
-        return y
+        """Filtered in the sliding DCT, colour turned to luma and two differences, which are smoother."""
+        if not self.sigma and not self.slope:
+            return y
+        x, sigma = self._stabilised(y)
+        if x.shape[1] == 3:
+            x = torch.einsum("kc,nchw->nkhw", _opponents(x.device), x)
+        planes = []
+        for plane in x.split(1, 1):
+            first = thresholded(plane, torch.full((SIDE**2,), THRESHOLD * sigma))
+            planes.append(wiener(plane, first, torch.full((SIDE**2,), VARIANCE * sigma**2)))
+        x = torch.cat(planes, 1)
+        if x.shape[1] == 3:
+            x = torch.einsum("kc,nkhw->nchw", _opponents(x.device), x)
+        return self._unstabilised(x).clamp_(0, 1)
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         """x itself: a noisy measurement is nothing to be agreed with exactly."""
         return x
 
+    def hints(self, y: Tensor, size: Size) -> Tensor:
+        """The contrast of the noisy picture, for what the base took for noise."""
+        return local_contrast(y)
+
+    def damaged(self, size: Size) -> None:
+        """Every pixel."""
+        return
+
     def to_json(self) -> dict[str, Any]:
-        return {"name": "noise", "sigma": self.sigma}
+        return {"name": "noise", "sigma": self.sigma, "slope": self.slope}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Noise:
-        return cls(data["sigma"])
+        return cls(data["sigma"], data["slope"])
+
+    def _stabilised(self, y: Tensor) -> tuple[Tensor, float]:
+        """y on a scale where the noise is equally strong everywhere, and its standard deviation there.
+
+        The root of the variance's integral (Anscombe 1948; Starck, Murtagh and Bijaoui 1998 for a
+        Gaussian part).
+        """
+        if not self.slope:
+            return y, self.sigma / 255
+        return (y.clamp(min=0) * 255 * self.slope + self.sigma**2).sqrt().mul_(2 / self.slope / 255), 1 / 255
+
+    def _unstabilised(self, x: Tensor) -> Tensor:
+        if not self.slope:
+            return x
+        return (x * (255 * self.slope / 2)).square_().sub_(self.sigma**2).div_(255 * self.slope)
+
+
+@functools.lru_cache(maxsize=8)
+def _opponents(device: torch.device) -> Tensor:
+    """(3, 3) orthonormal: brightness, red against blue, green against both; white noise stays white."""
+    rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
+    return (rows / rows.norm(dim=1, keepdim=True)).to(device)
