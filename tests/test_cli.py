@@ -32,7 +32,12 @@ def folder(tmp_path: Path, picture: Image, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def run(*arguments: str) -> int:
-    return main([*arguments, *QUICK])
+    scale = (
+        []
+        if {"--scale", "--size", "--scale-factor", "--config"} & {a.split("=")[0] for a in arguments}
+        else ["--scale", "2"]
+    )
+    return main([*arguments, *scale, *QUICK])
 
 
 def names(folder: Path) -> set[str]:
@@ -148,7 +153,7 @@ def test_names_that_are_too_long(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_flags_overrule_switches_of_the_file(folder: Path) -> None:
     Path("config.json").write_text(json.dumps({"sidecar": True, "overwrite": True, "ensemble": False}))
-    assert run("a.png", "--config", "config.json", "--no-sidecar", "--skip-existing", "--ensemble") == 0
+    assert run("a.png", "--config", "config.json", "--scale", "2", "--no-sidecar", "--skip-existing", "--ensemble") == 0
     assert names(folder) == {"a.png", "a_x2.png", "config.json"}
 
 
@@ -238,7 +243,8 @@ def test_quiet_says_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "zssr", *arguments, *QUICK]
+    scale = [] if "--scale" in arguments else ["--scale", "2"]
+    return [sys.executable, "-m", "zssr", *arguments, *scale, *QUICK]
 
 
 def test_standard_input_and_output(folder: Path) -> None:
@@ -252,7 +258,9 @@ def test_standard_input_and_output(folder: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_leaves_nothing(folder: Path, number: int, code: int) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "zssr", "a.png", "--num-epochs", "1000000", "-v"], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "zssr", "a.png", "--scale", "2", "--num-epochs", "1000000", "-v"],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     while "memory" not in process.stderr.readline():  # the plan is printed when work begins
@@ -310,10 +318,11 @@ def test_evaluate(folder: Path, scene: object, capsys: pytest.CaptureFixture[str
     assert again["mean"]["ssim"] == pytest.approx(figures["mean"]["ssim"], abs=1e-9)
     before = Path("truth/a.png").read_bytes()
     for arguments in (["--save", "truth"], ["--save", "made"], ["--json", "out.json"]):
-        assert main(["evaluate", "truth", *arguments, *QUICK]) == 1
+        assert main(["evaluate", "truth", "--scale", "2", *arguments, *QUICK]) == 1
     assert Path("truth/a.png").read_bytes() == before
     assert main(["evaluate", "truth", "--results", "made"]) == 2
-    assert main(["evaluate", "nowhere"]) == 1
+    assert main(["evaluate", "nowhere", "--scale", "2"]) == 1
+    assert main(["evaluate", "truth"]) == 2
     assert main(["evaluate", "truth", "--scale", "1"]) == 2
 
 

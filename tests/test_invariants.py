@@ -18,10 +18,13 @@ LAYERS = [
     {"evaluate"},
     {"restoration"},
     {"plan"},
+    {"damage"},
+    {"diagnose"},
     {"settings"},
     {"train"},
     {"apply", "pyramid"},
     {"degrade", "network", "metrics", "device"},
+    {"sliding"},
     {"image", "resample"},
     {"errors", "formats", "version"},
 ]

@@ -33,6 +33,8 @@ def cat() -> Tensor:
 
 
 def quick(picture: Any, **settings: Any) -> zssr.Result:
+    if "size" not in settings and "scale_factor" not in settings:
+        settings = {"scale": 2, **settings}
     return zssr.restore(picture, **{**QUICK, **settings})
 
 
@@ -151,20 +153,20 @@ def test_gradual_enlarging_with_several_networks(picture: Image, monkeypatch: py
 
 
 def test_small_factors_are_learned_in_two_halves(picture: Image) -> None:
-    plan = make_plan(picture, make(num_epochs=21))
+    plan = make_plan(picture, make(scale=2, num_epochs=21))
     assert [step.training_steps for step in plan.steps] == [11, 10]
     assert plan.steps[0].size == plan.steps[1].size == (128, 144)
-    assert len(make_plan(picture, make(budget=10)).steps) == 1  # the intermediate result costs time
+    assert len(make_plan(picture, make(scale=2, budget=10)).steps) == 1  # the intermediate result costs time
     assert len(quick(picture).reports) == 2
 
 
 def test_scale_one_keeps_the_picture_and_says_so(picture: Image) -> None:
     result = quick(picture, scale=1)
     assert np.array_equal(result.numpy(), picture.samples())
-    assert any("nothing to enlarge" in note for note in result.notes)
+    assert any("nothing to repair or enlarge" in note for note in result.notes)
     assert result.unknown == "Every pixel is the input's own."
     with pytest.raises(SettingsError, match="scale 1"):
-        quick(picture, scale=1, noise=5)
+        quick(picture, scale=1, kernel="box")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (15, 15)])

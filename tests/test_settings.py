@@ -100,7 +100,7 @@ def test_bad_settings(bad: dict[str, Any], complaint: str) -> None:
 @pytest.mark.parametrize(
     ("given", "size", "expected"),
     [
-        ({}, (10, 20), (20, 40)),
+        ({}, (10, 20), (10, 20)),
         ({"scale": 4}, (10, 20), (40, 80)),
         ({"scale": 2.5}, (10, 21), (25, 52)),
         ({"scale": "2,3"}, (10, 20), (20, 60)),

@@ -32,15 +32,19 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
-DESCRIPTION = "Enlarge pictures by learning from each picture alone."
+DESCRIPTION = "Repair and enlarge pictures by learning from each picture alone."
 EPILOG = """\
 examples:
-  zssr photo.jpg --scale 4                     makes photo_x4.png beside it
+  zssr photo.jpg                               repairs what is found, makes photo_repaired.png beside it
+  zssr photo.jpg --scale 4                     repairs and enlarges, makes photo_x4.png
+  zssr photo.png --mosaic 120,80,64,64:8       a pixelated part, its corner, size and cells
+  zssr photo.png --mask holes.png              fills what is white in the mask
   zssr scans/ -o large/ --quality best         a folder, its tree kept
   zssr photo.png --size 1920x --budget 30      to a width, in about 30 seconds
   zssr photo.png --kernel blur.mat             made smaller with a known kernel
 other commands (zssr COMMAND -h explains):
-  zssr evaluate DIR --scale 2                  downscale, restore and score pictures
+  zssr diagnose photo.jpg                      what happened to a picture, and how sure that is
+  zssr evaluate DIR --damage jpeg:10+scale:2   damage, restore and score pictures
   zssr schema                                  JSON Schema of config files
 exit code: 0 all done, 1 some failed, 2 bad usage or settings, 130 interrupted
 """
@@ -52,9 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with contextlib.suppress(ValueError):  # not in the main thread: the caller handles its own signals
         signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGINT, _interrupted)
     try:
         if arguments[:1] == ["evaluate"]:
             return _evaluate(arguments[1:])
+        if arguments[:1] == ["diagnose"]:
+            return _diagnose(arguments[1:])
         if arguments[:1] == ["schema"]:
             return _schema(arguments[1:])
         return _restore(arguments, started)
@@ -72,6 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _terminated(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)  # unlike the default, this runs the clean-up on the way out
+
+
+class _Interrupted(KeyboardInterrupt):
+    """Python kills itself at exit once a KeyboardInterrupt proper went through an exec, caught later or not; importing
+    torch holds many."""
+
+
+def _interrupted(number: int, frame: object) -> NoReturn:
+    raise _Interrupted
 
 
 def _complain(message: object, code: int) -> int:
@@ -127,6 +143,8 @@ def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
         else:
             if spec.kind in _NUMBERS:
                 options["type"] = _number(spec.kind)
+            if spec.kind == "amount":
+                options["type"] = lambda text: text if text == "auto" else _number("float")(text)
             options["metavar"] = spec.metavar
             if spec.choices:
                 options["metavar"] = "|".join(spec.choices) if len(spec.choices) < 4 else "NAME"
@@ -201,7 +219,7 @@ def _restore(arguments: Sequence[str], started: float) -> int:
     targets: dict[Path, str] = {}
     done = 0
     if jobs:
-        with _torch_wait(shell):
+        with shell.waiting("loading ..."):
             from zssr.degrade.downscale import read_kernel
             from zssr.restoration import restore  # noqa: F401
         read_kernel(settings.kernel)
@@ -304,10 +322,12 @@ def _target(
 
 
 def _label(settings: Settings, out_size: tuple[int, int]) -> str:
-    """x4, x2x3 (vertical, horizontal) or 640x480 (width, height)."""
+    """repaired, x4, x2x3 (vertical, horizontal) or 640x480 (width, height)."""
     factor = settings.factor()
     if factor is None:
         return f"{out_size[1]}x{out_size[0]}"
+    if max(factor) == 1:
+        return "repaired"
     return "x" + "x".join(dict.fromkeys(f"{float(part):g}" for part in factor))
 
 
@@ -359,14 +379,15 @@ def _one(
                 raise OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
         if not dry_run:
             _check_writable(target, format, picture, out_size)
-    plan = make_plan(picture, settings)
+    with shell.waiting(f"{name}: looking for damage ..."):
+        plan = make_plan(picture, settings)
     if dry_run:
         print(f"{name} -> {'standard output' if to_stdout else target} ({format})\n{plan.describe()}")
         return 1
     if shell.verbose:
         shell.note(plan.describe())
     with shell.bars(name) as on_step:
-        result = restore(picture, settings, on_step=on_step, started=started)
+        result = restore(picture, settings, on_step=on_step, started=started, plan=plan)
     data, notes = images.encode(result.image, format, settings.jpeg_quality, settings.strip)
     if to_stdout:
         sys.stdout.buffer.write(data)
@@ -410,10 +431,10 @@ def _check_writable(target: Path, format: str, picture: Any, out_size: tuple[int
 
 
 def _summary(result: Result) -> str:
-    height, width = result.plan.out_size
+    height, width = result.image.size
     agreement = f"agrees with the input to {result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
-    kept = result.plan.out_size == result.plan.in_size
-    how = "" if result.learned else ", unchanged" if kept else ", interpolated only"
+    kept = not result.plan.undoes
+    how = "" if result.learned else ", unchanged" if kept else ", first estimate only"
     return f"{width}x{height}{how}, {result.seconds:.1f} s, {agreement}"
 
 
@@ -434,6 +455,19 @@ class _Shell:
     def note(self, line: str) -> None:
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Say that something is happening that takes a second or more."""
+        if not self.shows_bars:
+            yield
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        print(text, end="\r", file=sys.stderr, flush=True)
+        try:
+            yield
+        finally:
+            print(" " * len(text), end="\r", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def bars(self, name: str) -> Iterator[Any]:
@@ -469,18 +503,42 @@ class _Shell:
                 bar.close()
 
 
-@contextlib.contextmanager
-def _torch_wait(shell: _Shell) -> Iterator[None]:
-    """Say that something is happening while torch is loaded."""
-    if not shell.shows_bars:
-        yield
-        return
-    print("loading ...", end="\r", file=sys.stderr, flush=True)
-    yield
-    print("           ", end="\r", file=sys.stderr, flush=True)
-
-
 # ---------------------------------------------------------------------------------- other commands
+
+
+def _diagnose(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        "zssr diagnose", "zssr diagnose INPUT [INPUT ...] [--json]",
+        "Say what happened to a picture: compression, noise, mosaics, blurred parts, scratches; and how sure that is.\n"
+        "Scratches are only guessed at; zssr repairs them when --scratches asks for it.",
+        formatter_class=_formatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or pattern")
+    parser.add_argument(
+        "--json", action="store_true", dest="as_json", help="one JSON object for each picture, a line each"
+    )
+    options = parser.parse_args(arguments)
+    jobs, failures = _find(options.inputs)
+    from zssr import image as images
+    from zssr.diagnose import describe, diagnose
+
+    for job in jobs:
+        name = str(job.path or "standard input")
+        try:
+            picture = images.load(job.path or sys.stdin.buffer.read())
+        except ZssrError as error:
+            failures.append(str(error))
+            _complain(error, SOME_FAILED)
+            continue
+        findings = diagnose(picture)
+        height, width = picture.size
+        if options.as_json:
+            found = [finding.to_json() for finding in findings]
+            print(json.dumps({"picture": name, "size": [width, height], "findings": found}), flush=True)
+            continue
+        print(f"{name}: {width}x{height}, {'grey' if len(picture.pixels) == 1 else 'colour'}")
+        print("\n".join(f"  {line}" for line in describe(findings).split("\n")), flush=True)
+    return SOME_FAILED if failures else DONE
 
 
 def _schema(arguments: Sequence[str]) -> int:
@@ -502,6 +560,14 @@ def _evaluate(arguments: Sequence[str]) -> int:
         formatter_class=_formatter, allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("folder", nargs="?", metavar="DIR", help="folder of undamaged pictures")
+    parser.add_argument(
+        "--damage", metavar="KIND:AMOUNT",
+        help="instead of --scale: jpeg:10, jpeg:10+scale:2, mosaic:8 (a square of 128), noise:25, blur:2.0,"
+        " missing:FILE or missing:5 (per cent of random scratches), joined by +",
+    )  # fmt: skip
+    parser.add_argument(
+        "--separately", action="store_true", help="undo the smaller size after the rest, not all together"
+    )
     parser.add_argument("--results", metavar="DIR", help="score these results instead of making them")
     parser.add_argument("--truth", metavar="DIR", help="folder with the truth for --results, matched by name and size")
     parser.add_argument("--json", metavar="FILE", dest="json_file", help="write the figures as JSON too")
@@ -517,10 +583,13 @@ def _evaluate(arguments: Sequence[str]) -> int:
     settings = _settings_of(options)
     if options.json_file and Path(options.json_file).exists() and not settings.overwrite:
         raise OutputError(f"{options.json_file}: exists already; use --overwrite")
-    from zssr.evaluate import Score, evaluate, score_results
+    if options.damage and (settings.scale is not None or options.results):
+        raise SettingsError("evaluate: --damage makes the damage itself; give the factor as --damage ...+scale:2")
+    from zssr.evaluate import Damage, Score, before, evaluate, score_results
 
+    damage = None if options.damage is None else Damage.parse(options.damage)
     shell = _Shell(options.quiet, False, sys.stdout)
-    print(Score.heading())
+    print(Score.heading("bicubic" if damage is None else before(damage)))
 
     def show(score: Score) -> None:
         print(score.row(), flush=True)
@@ -529,7 +598,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
         table = score_results(Path(options.results), Path(options.truth), settings, show)
     else:
         save = None if options.save is None else Path(options.save)
-        table = evaluate(Path(options.folder), settings, show, shell.bars, save)
+        table = evaluate(Path(options.folder), settings, show, shell.bars, save, damage, options.separately)
     print(table.mean().row())
     print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
     if options.json_file:

@@ -15,11 +15,12 @@ import struct
 import tempfile
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
+import jpeglib
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
@@ -45,6 +46,21 @@ _EXIF_IFD, _EXIF_WIDTH, _EXIF_HEIGHT = 0x8769, 0xA002, 0xA003
 
 
 @dataclass(frozen=True)
+class JpegData:
+    """What a JPEG file holds, before it is decoded.
+
+    tables: of each component, 64 quantisation steps in row-major order. factors: (vertical, horizontal) sampling
+    factor of each component. coefficients: int16 (rows, columns, 8, 8) of each component, before they are
+    multiplied by the steps. move: dihedral move that puts the decoded picture upright.
+    """
+
+    tables: tuple[tuple[int, ...], ...]
+    factors: tuple[tuple[int, int], ...]
+    coefficients: tuple[Tensor, ...] = field(repr=False)
+    move: int = 0
+
+
+@dataclass(frozen=True)
 class Image:
     """One picture in memory.
 
@@ -54,6 +70,7 @@ class Image:
     icc, exif, dpi: metadata as in the file; orientation is already applied and reset.
     format: "png", "jpg", ... of the file it came from.
     notes: what loading had to decide, in plain words.
+    jpeg: of a JPEG file in grey or YCbCr, what it holds.
     """
 
     pixels: Tensor
@@ -64,6 +81,7 @@ class Image:
     dpi: tuple[float, float] | None = None
     format: str = "png"
     notes: tuple[str, ...] = ()
+    jpeg: JpegData | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -237,7 +255,26 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
         picture = from_array(_decode_16_bit(opened, data))
         return _with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
     converted, icc = _to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
-    return _with_metadata(from_array(np.array(converted)), opened, icc, notes)
+    jpeg = _jpeg_data(opened, data) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
+    return _with_metadata(dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), opened, icc, notes)
+
+
+def _jpeg_data(opened: PIL.Image.Image, data: bytes) -> JpegData | None:
+    """The file's own coefficients; None where its components are not luma and chroma."""
+    names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
+    if opened.info.get("adobe_transform") == 0 or names == list(b"RGB"):
+        return None
+    # The library reads files only. The data were decoded whole before, so it does not meet a broken one.
+    with tempfile.TemporaryDirectory(prefix="zssr-") as folder:
+        path = Path(folder) / "picture.jpg"
+        path.write_bytes(data)
+        held = jpeglib.read_dct(str(path))
+    components = [held.Y] if held.Cb is None else [held.Y, held.Cb, held.Cr]
+    return JpegData(
+        tuple(tuple(int(step) for step in held.qt[number].flatten()) for number in held.quant_tbl_no),
+        tuple((int(vertical), int(horizontal)) for vertical, horizontal in held.samp_factor),
+        tuple(torch.from_numpy(np.ascontiguousarray(component)) for component in components),
+    )
 
 
 def _with_metadata(picture: Image, opened: PIL.Image.Image, icc: bytes | None, notes: list[str]) -> Image:
@@ -265,7 +302,8 @@ def _with_metadata(picture: Image, opened: PIL.Image.Image, icc: bytes | None, n
 
 def _turned(picture: Image, move: int) -> Image:
     alpha = None if picture.alpha is None else dihedral(picture.alpha, move).contiguous()
-    return dataclasses.replace(picture, pixels=dihedral(picture.pixels, move).contiguous(), alpha=alpha)
+    jpeg = None if picture.jpeg is None else dataclasses.replace(picture.jpeg, move=move)
+    return dataclasses.replace(picture, pixels=dihedral(picture.pixels, move).contiguous(), alpha=alpha, jpeg=jpeg)
 
 
 def _dpi(value: object) -> tuple[float, float] | None:

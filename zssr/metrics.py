@@ -30,13 +30,54 @@ def psnr_y(result: Tensor, truth: Tensor, border: int) -> float:
     result, truth: (C, H, W) in [0, 1]. Infinite for equal pictures.
     """
     error = (_cut(luma(to_8_bit(result)), border) - _cut(luma(to_8_bit(truth)), border)).square().mean().item()
+    return _decibels(error)
+
+
+def psnr(result: Tensor, truth: Tensor, inside: Tensor | None = None) -> float:
+    """As psnr_y, over all channels together and without a border; inside: (1, H, W) bool, the pixels that count."""
+    error = (to_8_bit(result) - to_8_bit(truth)).square()
+    if inside is not None:
+        error = error[inside.expand_as(error)]
+    return _decibels(error.mean().item())
+
+
+def psnr_b(result: Tensor, truth: Tensor, block: int = 8) -> float:
+    """PSNR with blocking effect (Yim and Bovik 2011): the mean squared error plus what steps at the borders of
+    blocks, counted from the corner, exceed those elsewhere. Mean over channels, 8-bit rounding."""
+    x = to_8_bit(result)
+    error = (x - to_8_bit(truth)).square().mean().item()
+    blocking = 0.0
+    for plane in x:
+        at_borders, elsewhere = [], []
+        for z in (plane, plane.T):
+            steps = (z[:, 1:] - z[:, :-1]).square()
+            border = torch.arange(1, z.shape[1]) % block == 0
+            at_borders.append(steps[:, border].flatten())
+            elsewhere.append(steps[:, ~border].flatten())
+        excess = torch.cat(at_borders).mean() - torch.cat(elsewhere).mean()
+        if excess > 0:
+            blocking += float(excess) * math.log2(block) / math.log2(min(plane.shape)) / len(x)
+    return _decibels(error + blocking)
+
+
+def _decibels(error: float) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def ssim(result: Tensor, truth: Tensor) -> float:
+    """As ssim_y, the mean over all channels, without a border."""
+    planes = zip(to_8_bit(result), to_8_bit(truth), strict=True)
+    return sum(_similarity(x, y) for x, y in planes) / len(result)
 
 
 def ssim_y(result: Tensor, truth: Tensor, border: int) -> float:
     """Mean structural similarity (Wang et al. 2004) on luma: Gaussian window of 11, sigma 1.5, range 255,
     population variances, only windows that lie inside; rounding and border as psnr_y. NaN where none fits."""
     x, y = (_cut(luma(to_8_bit(picture)), border) for picture in (result, truth))
+    return _similarity(x, y)
+
+
+def _similarity(x: Tensor, y: Tensor) -> float:
     if min(x.shape) < 11:
         return math.nan
     means = [_windowed(z) for z in (x, y, x * x, y * y, x * y)]

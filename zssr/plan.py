@@ -9,23 +9,29 @@ from fractions import Fraction
 
 import psutil
 import torch
+from torch import Tensor
 
-from zssr.degrade import Chain, Downscale, Noise
+from zssr.damage import collapsed, damage_of, known
+from zssr.degrade import Blur, Chain, Degradation, Downscale, Jpeg, Mosaic, Noise
 from zssr.degrade.downscale import read_kernel
+from zssr.degrade.jpeg import nearest_quality
 from zssr.device import choose_device, choose_precision
+from zssr.diagnose import Finding
 from zssr.errors import DeviceError, SettingsError
 from zssr.image import Image
 from zssr.network import forward_flops
 from zssr.pyramid import LARGEST_SIDE
 from zssr.resample import Size, ratio
-from zssr.settings import Settings
+from zssr.settings import LARGEST_FACTOR, Settings
 from zssr.train import Training
 
 # Smaller pictures hold too few examples to learn from; they are interpolated, with a warning.
 SMALLEST_SIDE = 16
+SMALLEST_KNOWN = 0.05  # share of the picture that local damages have to leave
 DEFAULT_TILE = 512
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
+BYTES_A_RESULT = 2.4 * 4  # for each pixel and channel of the result: itself, its base, and a part of a third
 BYTES_OF_RUNTIME = 500_000_000  # Python and torch, before any picture
 # Gradual enlarging: 1.5, 2, 3, 4, 6, 8, ... are passed on the way to larger factors (ZSSR, section 3.3),
 # unless the target is so near that the last step would be shorter than this.
@@ -34,22 +40,24 @@ SMALLEST_STEP = 1.15
 
 @dataclass(frozen=True)
 class Effort:
-    """What a quality means: training steps at the first factor and at each further one, layers, networks.
+    """What a quality means: training steps at the first factor, at each further one, and for repair at the picture's
+    own size; layers, networks.
 
     halves: whether a factor that needs one step only is trained in two halves, the first result joining the fathers.
     """
 
     steps: int
     further_steps: int
+    repair_steps: int
     depth: int
     networks: int
     halves: bool
 
 
 EFFORTS = {
-    "fast": Effort(steps=500, further_steps=250, depth=8, networks=1, halves=False),
-    "default": Effort(steps=2400, further_steps=1200, depth=8, networks=1, halves=True),
-    "best": Effort(steps=6000, further_steps=3000, depth=12, networks=1, halves=True),
+    "fast": Effort(steps=500, further_steps=250, repair_steps=300, depth=8, networks=1, halves=False),
+    "default": Effort(steps=2400, further_steps=1200, repair_steps=1500, depth=8, networks=1, halves=True),
+    "best": Effort(steps=6000, further_steps=3000, repair_steps=5000, depth=12, networks=1, halves=True),
 }
 
 
@@ -64,8 +72,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done to one picture. notes say in words what is not done, and why."""
+    """What will be done to one picture. notes say in words what is not done, and why.
 
+    image: the picture that is worked on: the input, or one pixel for each cell of a mosaic that covers it all.
+    cut: (top, left, height, width) of the result that is kept, where cells reach out of the picture.
+    known: (1, 1, *in_size) bool, pixels outside all local damages; None where there is none.
+    """
+
+    image: Image
+    findings: tuple[Finding, ...]
+    known: Tensor | None
+    cut: tuple[int, int, int, int] | None
     in_size: Size
     out_size: Size
     channels: int
@@ -88,6 +105,11 @@ class Plan:
     flops: float
     notes: tuple[str, ...]
 
+    @property
+    def undoes(self) -> bool:
+        """Whether there is anything to be done at all."""
+        return bool(self.steps[-1].degradation.parts)
+
     def _damage(self) -> str:
         """What the sons suffer, in words."""
         words = []
@@ -96,13 +118,13 @@ class Plan:
                 kernel = part.kernel if isinstance(part.kernel, str) else "given"
                 vertical, horizontal = (float(1 / factor) for factor in part.scale)
                 words.append(f"downscaling by {vertical:.4g} (vertical) and {horizontal:.4g}, {kernel} kernel")
-            elif isinstance(part, Noise):
-                words.append(f"noise of {part.sigma:g} grey levels")
+            else:
+                words.append(in_words(part))
         return ", then ".join(words)
 
     def describe(self) -> str:
         """Several lines for a person."""
-        height, width = self.in_size
+        height, width = self.image.size
         sizes = " -> ".join(f"{w}x{h}" for h, w in [self.in_size, *(step.size for step in self.steps)])
         lines = [f"picture    {width}x{height}, {'grey' if self.channels == 1 else 'colour'}", f"result     {sizes}"]
         if self.learns:
@@ -123,8 +145,23 @@ class Plan:
         return "\n".join(lines)
 
 
+def in_words(part: Degradation) -> str:
+    """A damage at the picture's own size, for a person."""
+    if isinstance(part, Jpeg):
+        return f"JPEG compression of quality about {nearest_quality(part.tables[0])}, {part.sampling}"
+    if isinstance(part, Noise):
+        return f"noise of {part.sigma:g} grey levels" + (", growing with brightness" if part.slope else "")
+    region = getattr(part, "region", None)
+    share = "" if region is None else f" on {100 * region.pixels.float().mean().item():.3g} % of the picture"
+    if isinstance(part, Mosaic):
+        return f"a mosaic of {part.cell[1]}x{part.cell[0]} cells{share}"
+    if isinstance(part, Blur):
+        return f"blur ({part.kernel if isinstance(part.kernel, str) else 'given kernel'}){share}"
+    return f"missing parts{share}"
+
+
 def make_plan(image: Image, settings: Settings) -> Plan:
-    """Decide everything for one picture.
+    """Decide everything for one picture; this looks for damage, which takes a second or more.
 
     Raises SettingsError, KernelError or DeviceError for what cannot be done.
     """
@@ -135,30 +172,59 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     out_size = settings.out_size(image.size)
     notes: list[str] = []
     kernel = read_kernel(settings.kernel)
-    learns = out_size != image.size
+    # The result alone, before any work on a large picture.
+    _check_memory(out_size, int(BYTES_OF_RUNTIME + BYTES_A_RESULT * channels * math.prod(out_size)))
+    damage = damage_of(image, settings, out_size != image.size)
+    notes += damage.notes
+    cut = None
+    if damage.whole_mosaic is not None:
+        mosaic = damage.whole_mosaic
+        image, whole = collapsed(image, mosaic), image.size
+        factors = [Fraction(new, old) for new, old in zip(out_size, whole, strict=True)]
+        corner = [int(margin * factor) for margin, factor in zip(mosaic.lead, factors, strict=True)]
+        cut = (corner[0], corner[1], *out_size)
+        out_size = tuple(  # type: ignore[assignment]
+            math.ceil(count * side * factor)
+            for count, side, factor in zip(image.size, mosaic.cell, factors, strict=True)
+        )
+        kernel = "box"
+        if max(out_size[0] / image.size[0], out_size[1] / image.size[1]) > LARGEST_FACTOR:
+            raise SettingsError(f"the mosaic's cells and the scale together are a factor over {LARGEST_FACTOR}")
+    learns = out_size != image.size or bool(damage.parts)
+    local = known(damage.parts, image.size)
     if not learns:
-        if settings.kernel != "bicubic" or settings.noise:
-            raise SettingsError("scale 1: kernel and noise are undone only while enlarging; give a larger scale")
-        notes.append("scale 1: nothing to enlarge, the picture is kept as it is")
+        notes.append("nothing to repair or enlarge was found: the picture is kept as it is")
+    elif settings.num_epochs == 0:
+        learns = False
+        notes.append("no training was asked for: a plain first estimate")
     elif min(image.size) < SMALLEST_SIDE:
         learns = False
-        notes.append(
-            f"smaller than {SMALLEST_SIDE} pixels, too small to learn from: enlarged by plain bicubic interpolation"
-        )
+        notes.append(f"smaller than {SMALLEST_SIDE} pixels, too small to learn from: a plain first estimate")
+    elif local is not None and local.float().mean() < SMALLEST_KNOWN:
+        learns = False
+        notes.append("too little of the picture is undamaged to learn from: a plain first estimate")
     sizes = _sizes(image.size, out_size) if learns else [out_size]
-    training_steps = settings.num_epochs or effort.steps
+    training_steps = settings.num_epochs or (effort.steps if out_size != image.size else effort.repair_steps)
     further_steps = effort.further_steps if settings.num_epochs is None else max(1, settings.num_epochs // 2)
     few_examples = math.prod(image.size) <= FEW_EXAMPLES
-    if learns and len(sizes) == 1 and effort.halves and few_examples and training_steps > 1 and not settings.budget:
+    if (
+        learns
+        and out_size != image.size
+        and len(sizes) == 1
+        and effort.halves
+        and few_examples
+        and training_steps > 1
+        and not settings.budget
+    ):
         # The result of the first half joins the fathers of the second: larger ones, at the result's own scale.
         sizes = [out_size, out_size]
         further_steps = training_steps // 2
         training_steps -= further_steps
-    final = _damage(image.size, out_size, kernel, settings.noise)
+    final = _chain(image.size, out_size, kernel, damage.parts)
     steps = tuple(
         Step(
             size,
-            _damage(image.size, size, kernel, settings.noise, final),
+            _chain(image.size, size, kernel, damage.parts, final),
             training_steps if number == 0 else further_steps,
         )
         for number, size in enumerate(sizes)
@@ -173,6 +239,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     trained = sum(3 * step.training_steps * training.batch_size * training.crop_size**2 for step in steps)
     applied = sum(len(moves) * step.size[0] * step.size[1] for step in steps)
     plan = Plan(
+        image, damage.findings, local, cut,
         image.size, out_size, channels, steps, learns, training, settings.model_width, depth,
         settings.model_kernel_size, network_channels, effort.networks, moves,
         settings.projection and not final.noisy, tile, device, _sampling(device),
@@ -180,13 +247,17 @@ def make_plan(image: Image, settings: Settings) -> Plan:
         _memory(image, steps, tile, settings.model_width, len(moves), precision),
         effort.networks * per_pixel * (trained + applied) if learns else 0.0, tuple(notes),
     )  # fmt: skip
+    _check_memory(out_size, plan.memory)
+    return plan
+
+
+def _check_memory(out_size: Size, needed: int) -> None:
     available = psutil.virtual_memory().available
-    if plan.memory - BYTES_OF_RUNTIME > available:
+    if needed - BYTES_OF_RUNTIME > available:
         raise DeviceError(
-            f"a result of {out_size[1]}x{out_size[0]} needs about {plan.memory / 1e9:.1f} GB of memory and"
+            f"a result of {out_size[1]}x{out_size[0]} needs about {needed / 1e9:.1f} GB of memory and"
             f" {available / 1e9:.1f} GB are free; choose a smaller scale"
         )
-    return plan
 
 
 def training_of(settings: Settings, steps: int) -> Training:
@@ -220,12 +291,20 @@ def _sizes(size: Size, out_size: Size) -> list[Size]:
     return [*way, out_size]
 
 
-def _damage(in_size: Size, out_size: Size, kernel: str | tuple, noise: float, final: Chain | None = None) -> Chain:
+def _chain(
+    in_size: Size,
+    out_size: Size,
+    kernel: str | tuple,
+    parts: tuple[Degradation, ...],
+    final: Chain | None = None,
+) -> Chain:
     """How a picture of out_size became the input; `final` is the damage of the last step, for the earlier ones.
 
     The exact ratio of the sizes is used rather than the factor asked for, so that both pictures share all
     four borders and a flip commutes with the damage.
     """
+    if out_size == in_size:
+        return Chain(parts)
     vertical, horizontal = ratio(out_size, in_size)
     scale = (min(vertical, Fraction(1)), min(horizontal, Fraction(1)))
     if final is None:
@@ -234,7 +313,7 @@ def _damage(in_size: Size, out_size: Size, kernel: str | tuple, noise: float, fi
         last = final.parts[0]
         assert isinstance(last, Downscale)
         downscale = last if last.scale == scale else last.rescaled(scale)
-    return Chain((downscale, Noise(noise)) if noise else (downscale,))
+    return Chain((downscale, *parts))
 
 
 def _memory(image: Image, steps: tuple[Step, ...], tile: int, width: int, moves: int, precision: torch.dtype) -> int:
@@ -246,4 +325,4 @@ def _memory(image: Image, steps: tuple[Step, ...], tile: int, width: int, moves:
     pyramid = 2.8 * (in_bytes + earlier)  # a picture and its smaller levels
     side = min(tile, max(steps[-1].size)) + 64
     tiles = side**2 * (width // 4 * 6 * (2 if precision == torch.bfloat16 else 4) + 12 * (2 * moves + 2))
-    return int(BYTES_OF_RUNTIME + in_bytes + pyramid + 2.4 * out_bytes + alpha_bytes + tiles)
+    return int(BYTES_OF_RUNTIME + in_bytes + pyramid + BYTES_A_RESULT / 4 * out_bytes + alpha_bytes + tiles)

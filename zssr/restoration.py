@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -17,14 +18,14 @@ from torch import Tensor
 
 from zssr import image as images
 from zssr.apply import apply, padded_pixels
-from zssr.degrade import Chain, Degradation
+from zssr.degrade import Blur, Chain, Jpeg, Missing, Mosaic, Noise
 from zssr.device import is_out_of_memory, repeatable
 from zssr.errors import Cancelled, DeviceError, PictureError
 from zssr.image import Image
-from zssr.network import Network
+from zssr.network import FOLD, Network
 from zssr.plan import Plan, Step, make_plan
 from zssr.pyramid import Pyramid
-from zssr.resample import fit
+from zssr.resample import fit, mirrored
 from zssr.settings import Settings, make
 from zssr.train import Report, train
 from zssr.version import __version__
@@ -85,10 +86,20 @@ class Result:
     @property
     def unknown(self) -> str:
         """What the input could not tell, in one sentence."""
+        if not self.plan.undoes:
+            return "Every pixel is the input's own."
         measured = self.plan.in_size[0] * self.plan.in_size[1]
         made = self.plan.out_size[0] * self.plan.out_size[1]
+        lost = " ".join(
+            sentence
+            for kind, sentence in _LOST.items()
+            if any(isinstance(part, kind) for part in self.plan.steps[-1].degradation.parts)
+        )
         if measured == made:
-            return "Every pixel is the input's own."
+            return lost
+        return f"{self._unknown_detail(measured, made)} {lost}".strip()
+
+    def _unknown_detail(self, measured: int, made: int) -> str:
         if not self.learned:
             return (
                 f"The result has {made} pixels and the input {measured}: it is interpolated, nothing was learned, and"
@@ -117,12 +128,13 @@ class Result:
 
     def sidecar(self) -> dict[str, Any]:
         """All of this as JSON, to be kept beside the picture."""
-        (height, width), (out_height, out_width) = self.plan.in_size, self.plan.out_size
+        height, width = self.plan.in_size
         return {
             "version": __version__,
+            "findings": [finding.to_json() for finding in self.plan.findings],
             "torch": torch.__version__,
             "input_size": [width, height],
-            "output_size": [out_width, out_height],
+            "output_size": [self.image.size[1], self.image.size[0]],
             "settings": self.settings.to_json(),
             "seed": self.settings.seed,
             "device": str(self.plan.device),
@@ -143,21 +155,33 @@ class Result:
         }
 
 
+# What each damage took, for a person.
+_LOST: dict[type, str] = {
+    Jpeg: "Within each step of the compression's tables the result is an estimate.",
+    Noise: "Detail weaker than the noise cannot be told from it, and may be missing.",
+    Mosaic: "Inside a mosaic only the cells' colours are measured; detail in it is imagined and identifies nobody.",
+    Blur: "Detail that the blur took below the rounding error is an estimate.",
+    Missing: "What stands in the missing parts is imagined from their surroundings.",
+}
+
+
 def restore(
     source: Source,
     settings: Settings | None = None,
     *,
     on_step: OnStep | None = None,
     started: float | None = None,
+    plan: Plan | None = None,
     **keywords: Any,
 ) -> Result:
-    """Enlarge one picture by learning from it alone.
+    """Repair and enlarge one picture by learning from it alone.
 
     source: a path, the bytes of a file, an Image, a Pillow image, an array (H, W[, C]) of uint8 or
     uint16, or a tensor (C, H, W) float in [0, 1].
     settings: all settings at once; or give them as keywords: restore("a.jpg", scale=4).
     on_step: called often with a Progress; return False to cancel.
     started: time.monotonic() from which a budget counts, if that was before this call.
+    plan: what make_plan(source, settings) gave, where the caller has it already.
     Raises the errors in zssr.errors; PictureError and SettingsError before any work is done.
     """
     started = time.monotonic() if started is None else started
@@ -168,7 +192,7 @@ def restore(
         settings.for_one_picture()
     with torch.inference_mode(False):  # what is made in it cannot be learned from
         image = _to_image(source, settings)
-    plan = make_plan(image, settings)
+    plan = plan or make_plan(image, settings)
     try:
         with repeatable(plan.device):
             return _Run(image, plan, settings, on_step, started).result()
@@ -185,29 +209,39 @@ class _Run:
     """One restoration in progress; lives for one call of `restore`."""
 
     def __init__(self, image: Image, plan: Plan, settings: Settings, on_step: OnStep | None, started: float) -> None:
-        self.image, self.plan, self.settings, self.on_step, self.started = image, plan, settings, on_step, started
-        self.picture = images.fill_hidden(image)[None].to(plan.storage)
+        self.input, self.plan, self.settings, self.on_step, self.started = image, plan, settings, on_step, started
+        self.image = plan.image
+        self.picture = images.fill_hidden(self.image)[None].to(plan.storage)
         self.notes = [*image.notes, *plan.notes]
         self.reports: list[Report] = []
         self.step_number = self.stage_number = 0
         self.learned = False
 
     def result(self) -> Result:
-        if self.plan.out_size == self.plan.in_size:
-            pixels, alpha = self.image.pixels, self.image.alpha
-        else:
-            pixels, alpha = self._enlarged()[0].cpu(), self.image.alpha
-            alpha = None if alpha is None else fit(alpha, self.plan.out_size).clamp_(0, 1)
-        image = dataclasses.replace(self.image, pixels=pixels, alpha=alpha, notes=())
+        pixels, alpha = self.image.pixels, self.input.alpha
+        if self.plan.undoes:
+            pixels = self._restored()[0].cpu()
+        agreement = self._agreement(pixels)  # of the whole restoration, before it is cut or weakened
+        if self.plan.cut is not None:
+            top, left, height, width = self.plan.cut
+            pixels = pixels[:, top : top + height, left : left + width]
+        if self.settings.strength < 1:
+            plain = self.input.pixels
+            if pixels.shape != plain.shape:
+                plain = fit(plain, (pixels.shape[-2], pixels.shape[-1])).clamp_(0, 1)
+            pixels = torch.lerp(plain, pixels, self.settings.strength)
+        if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
+            alpha = fit(alpha, (pixels.shape[-2], pixels.shape[-1])).clamp_(0, 1)
+        image = dataclasses.replace(self.input, pixels=pixels, alpha=alpha, notes=(), jpeg=None)
         seconds = time.monotonic() - self.started
         if self.settings.budget is not None and seconds > 1.2 * self.settings.budget:
             self.notes.append(f"the budget of {self.settings.budget:g} s is too short for this picture")
         return Result(
-            image, self.plan, self.settings, self._agreement(pixels), tuple(self.reports), seconds, tuple(self.notes),
+            image, self.plan, self.settings, agreement, tuple(self.reports), seconds, tuple(self.notes),
             self.learned,
         )  # fmt: skip
 
-    def _enlarged(self) -> Tensor:
+    def _restored(self) -> Tensor:
         """(1, C, *out_size): every step starts from the input itself, with one network carried on."""
         last = self.plan.steps[-1]
         if not self.plan.learns or self._nothing_to_learn(last.degradation):
@@ -216,10 +250,13 @@ class _Run:
         rngs: list[torch.Generator] = []
         for number in range(self.plan.networks):
             rng = torch.Generator().manual_seed(self.settings.seed + number)
-            network = Network(self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng)
+            network = Network(
+                self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng,
+                self._hint_channels(last.degradation),
+            )  # fmt: skip
             networks.append(network.to(self.plan.device).to(memory_format=torch.channels_last))
             rngs.append(rng)
-        pyramid: Pyramid | None = Pyramid(self.picture.to(self.plan.sampling))
+        pyramid: Pyramid | None = self._pyramid(last.degradation)
         for number, step in enumerate(self.plan.steps):
             self.step_number = number
             for network, rng in zip(networks, rngs, strict=True):
@@ -237,26 +274,50 @@ class _Run:
             return result
         return self._plain(last)
 
+    def _hint_channels(self, degradation: Chain) -> int:
+        """Counted on a small crop, as the hints of a whole picture take long."""
+        size = (16, 16)
+        drawn = degradation.drawn(size, torch.Generator().manual_seed(0))
+        return drawn.hints(self.picture.new_zeros(1, self.picture.shape[1], *drawn.out_size(size)), size).shape[1]
+
+    @functools.cached_property
+    def _repaired(self) -> Tensor:
+        """The first estimate of the picture at its own size; the picture itself where only its size is to change."""
+        damage = self.plan.steps[-1].degradation.split()[1]
+        return damage.base(self.picture, self.plan.in_size)
+
+    def _base(self, step: Step) -> Tensor:
+        return step.degradation.split()[0].base(self._repaired, step.size)
+
+    def _pyramid(self, degradation: Chain) -> Pyramid:
+        known = None if self.plan.known is None else self.plan.known.float().to(self.plan.sampling)
+        picture = self._repaired.clamp(0, 1).to(self.plan.sampling)
+        return Pyramid(picture, degradation.split()[1].fair_at, known)
+
     def _plain(self, step: Step) -> Tensor:
-        return self._projected(step.degradation.base(self.picture, step.size).clamp_(0, 1), step)
+        return self._projected(self._base(step).clamp(0, 1), step)
 
     def _diverged(self) -> bool:
         """Whether a network does worse than the base it was to improve, as with far too high a learning rate."""
         diverged = not all(report.error < 1.5 * report.base_error for report in self.reports)  # NaN is caught too
         if diverged:
             self.notes.append(
-                "training did not come near the interpolation, which was used instead: give it more steps"
+                "training did not come near the first estimate, which was used instead: give it more steps"
                 " (--num-epochs, --budget) or a lower --lr"
             )
         return diverged
 
-    def _nothing_to_learn(self, degradation: Degradation) -> bool:
+    def _nothing_to_learn(self, degradation: Chain) -> bool:
         """Whether the base already gives the picture back: it is flat, and a network could only add errors."""
-        son = degradation.degrade(self.picture, torch.Generator().manual_seed(self.settings.seed))
-        base = degradation.base(son, self.plan.in_size)
+        if degradation.noisy:
+            return False
+        rng = torch.Generator().manual_seed(self.settings.seed)
+        drawn = degradation.drawn(self.plan.in_size, rng)
+        son = drawn.degrade(self.picture, rng)
+        base = drawn.base(son, self.plan.in_size)
         flat = bool((base - self.picture).abs().max() < 0.25 / self.image.peak)
         if flat:
-            self.notes.append("the picture has no detail to learn from: enlarged by plain bicubic interpolation")
+            self.notes.append("the picture has no detail to learn from: a plain first estimate")
         return flat
 
     def _train(self, network: Network, pyramid: Pyramid, step: Step, rng: torch.Generator) -> None:
@@ -282,7 +343,13 @@ class _Run:
         self.stage_number += 1
 
     def _applied(self, networks: list[Network], step: Step) -> Tensor:
-        base = step.degradation.base(self.picture, step.size)
+        base = self._base(step)
+        hints = step.degradation.hints(self.picture, step.size)
+        wanted = step.degradation.damaged(step.size)
+        lead = step.degradation.lead
+        if lead != (0, 0):
+            base, hints = (_led(x, lead) for x in (base, hints))
+            wanted = None if wanted is None else _led(wanted.float(), lead) > 0
         last = self.reports[-1]
         moves = self._moves(last.seconds / max(last.steps, 1))
         if moves != self.plan.moves and step is self.plan.steps[-1]:
@@ -292,10 +359,14 @@ class _Run:
             result = apply(
                 network, base, self.plan.tile, moves, self.plan.device, self.plan.precision,
                 lambda done, tiles: self._tell("apply", (number + done / tiles) / len(networks)),  # noqa: B023
+                hints, wanted,
             )  # fmt: skip
             total = result if total is None else total.add_(result)
         assert total is not None
-        del base, result
+        total = total[..., lead[0] :, lead[1] :]
+        if self.plan.out_size == self.plan.in_size and wanted is not None:  # to the bit, projected or not
+            total = torch.where(wanted[..., lead[0] :, lead[1] :].to(total.device), total, self.picture)
+        del base, hints, result
         self.stage_number += 1
         return self._projected(total.div_(len(networks)) if len(networks) > 1 else total, step)
 
@@ -303,19 +374,24 @@ class _Run:
         return step.degradation.project(result, self.picture) if self.plan.projects else result
 
     def _agreement(self, pixels: Tensor) -> Agreement:
-        if self.plan.out_size == self.plan.in_size:
+        if not self.plan.undoes:
             return Agreement(0.0, 0.0)
         # Without the noise: it is no part of what a result can agree with.
         expected = Chain(tuple(part for part in self.plan.steps[-1].degradation.parts if not part.noisy))
         rng = torch.Generator().manual_seed(self.settings.seed)
         squares, worst = 0.0, 0.0
         peak = self.image.peak
-        for plane, target in zip(pixels, self.picture[0].cpu(), strict=True):
+        # Channel by channel, which needs less memory, unless the damage mixes them.
+        together = any(isinstance(part, Jpeg) for part in expected.parts)
+        groups = [pixels] if together else list(pixels.split(1))
+        for group, target in zip(groups, self.picture[0].cpu().split(len(groups[0])), strict=True):
             # As it will be saved: rounded.
-            saved = plane.mul(peak).round_().div_(peak)
-            again = expected.degrade(saved[None, None], rng)
-            difference = (again[0, 0] - target).mul_(255)
-            squares += difference.square().mean().item() / len(pixels)
+            saved = group.mul(peak).round_().div_(peak)
+            again = expected.degrade(saved[None], rng)[0]
+            if expected.parts and isinstance(expected.parts[-1], Missing):  # nothing was measured there
+                target = expected.parts[-1].project(again[None], target[None])[0]
+            difference = (again - target).mul_(255)
+            squares += difference.square().mean().item() / len(groups)
             worst = max(worst, difference.abs().max().item())
         return Agreement(round(math.sqrt(squares), 4), round(worst, 4))
 
@@ -330,7 +406,7 @@ class _Run:
         """For this and all later steps. A training step is a forward and a backward pass, three times a forward."""
         training = self.plan.training
         side = min(training.crop_size, min(self.plan.in_size))
-        reach = self.plan.depth * (self.plan.kernel_size // 2) * 2
+        reach = self.plan.depth * (self.plan.kernel_size // 2) * FOLD
         to_come = self.plan.steps[self.step_number :]
         pixels = sum(padded_pixels(later.size, self.plan.tile, reach) for later in to_come)
         forward = pixels * len(moves) * self.plan.networks / (3 * training.batch_size * side**2)
@@ -342,6 +418,14 @@ class _Run:
         stages = len(self.plan.steps) * (self.plan.networks + 1)
         if self.on_step(Progress(stage, self.stage_number, stages, fraction, error, lr)) is False:
             raise Cancelled("cancelled")
+
+
+def _led(x: Tensor, lead: tuple[int, int]) -> Tensor:
+    """x with its first rows and columns mirrored in front of it."""
+    for dimension, count in zip((-2, -1), lead, strict=True):
+        index = mirrored(torch.arange(-count, x.shape[dimension], device=x.device), x.shape[dimension])
+        x = x.index_select(dimension, index)
+    return x
 
 
 def _to_image(source: Source, settings: Settings) -> Image:

@@ -20,6 +20,9 @@ from zssr.errors import SettingsError
 from zssr.formats import DEFAULT_MAX_PIXELS, WRITABLE
 
 LARGEST_FACTOR = 32
+REPAIRS = ("jpeg", "noise", "mosaic", "blur", "scratches")
+# Scratches are not: a thin branch or wire looks too much like one.
+AUTOMATIC = ("jpeg", "noise", "mosaic", "blur")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,12 @@ class Settings:
     )
 
     scale: float | str | list[float] | None = _setting(
-        None, "factor, or vertical,horizontal; default 2", "enlarging", "factor", "--scale", metavar="S|SY,SX"
+        None,
+        "factor, or vertical,horizontal; default 1: repair only",
+        "enlarging",
+        "factor",
+        "--scale",
+        metavar="S|SY,SX",
     )
     size: str | None = _setting(None, "target size: WxH, Wx or xH", "enlarging", "text", "--size", metavar="WxH")
     scale_factor: float | None = _setting(
@@ -144,21 +152,85 @@ class Settings:
     )
     kernel: str = _setting(
         "bicubic",
-        "how the picture was made smaller: bicubic, box, lanczos, gaussian:SIGMA, or a .mat, .npy, .txt, .png file",
+        "how the picture was made smaller, or at scale 1 blurred: bicubic, box, lanczos, gaussian:SIGMA, or a .mat,"
+        " .npy, .txt, .png file",
         "enlarging",
         "text",
         "--kernel",
         metavar="K",
     )
-    noise: float = _setting(
-        0.0,
-        "noise in the picture, standard deviation in grey levels of 255",
-        "enlarging",
+
+    repair: str = _setting(
+        "auto",
+        "what to look for and repair: auto (what is sure), none, or a list of jpeg,noise,mosaic,blur,scratches",
+        "repairing",
+        "text",
+        "--repair",
+        metavar="WHAT",
+    )
+    jpeg: int | str | None = _setting(
+        None,
+        "JPEG compression: its quality, or auto to find it",
+        "repairing",
+        "amount",
+        "--jpeg",
+        metavar="QUALITY|auto",
+        low=1,
+        high=100,
+    )
+    jpeg_bins: float = _setting(
+        0.45,
+        "how far, in quantisation steps, a result may move from the file's coefficients; 0.5: all that the file allows",
+        "repairing",
         "float",
+        "--jpeg-bins",
+        metavar="SHARE",
+        low=0.01,
+        high=0.5,
+    )
+    noise: float | str | None = _setting(
+        None,
+        "noise: its standard deviation in grey levels of 255, or auto to find it",
+        "repairing",
+        "amount",
         "--noise",
-        metavar="SIGMA",
+        metavar="SIGMA|auto",
         low=0,
         high=100,
+    )
+    mosaic: str | None = _setting(
+        None,
+        "pixelated parts: auto, or X,Y,WIDTH,HEIGHT:CELL, FILE:CELL (white is pixelated) or all:CELL; CELL is its side"
+        " or WxH; several joined by +",
+        "repairing",
+        "text",
+        "--mosaic",
+        metavar="AREA",
+    )
+    blurred: str | None = _setting(
+        None,
+        "blurred parts: auto, or X,Y,WIDTH,HEIGHT:SIGMA or FILE:SIGMA; several joined by +",
+        "repairing",
+        "text",
+        "--blurred",
+        metavar="AREA",
+    )
+    mask: str | None = _setting(
+        None, "missing parts: a picture of the same size, white where it is missing", "repairing", "text", "--mask",
+        metavar="FILE",
+    )  # fmt: skip
+    scratches: bool = _setting(
+        False, "find thin scratches of old photographs and fill them", "repairing", "bool", "--scratches"
+    )
+    strength: float = _setting(
+        1.0,
+        "how much of the restoration to take, 0 to 1",
+        "repairing",
+        "float",
+        "--strength",
+        metavar="S",
+        low=0,
+        high=1,
     )
 
     quality: str = _setting("default", "effort", "effort", "text", "--quality", choices=("fast", "default", "best"))
@@ -259,12 +331,12 @@ class Settings:
     )
     num_epochs: int | None = _setting(
         None,
-        "most training steps; default by quality",
+        "most training steps; default by quality; 0: the first estimate alone",
         "method",
         "int",
         "--num-epochs",
         metavar="N",
-        low=1,
+        low=0,
         high=10_000_000,
     )
     crop_size: int = _setting(
@@ -293,6 +365,21 @@ class Settings:
         if self.size is not None:
             _parse_size(self.size)
         self.factor()
+        self.repairs()
+        parse_areas("mosaic", self.mosaic)
+        parse_areas("blurred", self.blurred)
+
+    def repairs(self) -> tuple[str, ...]:
+        """The kinds of damage that are looked for. Raises SettingsError for unknown ones."""
+        if self.repair in ("auto", "none"):
+            return AUTOMATIC if self.repair == "auto" else ()
+        kinds = tuple(kind.strip() for kind in self.repair.split(","))
+        for kind in kinds:
+            if kind not in REPAIRS:
+                near = difflib.get_close_matches(kind, (*REPAIRS, "auto", "none"), 1, 0.5)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise SettingsError(f"repair '{kind}': must be auto, none, or of {', '.join(REPAIRS)}{hint}")
+        return kinds
 
     def factor(self) -> tuple[Fraction, Fraction] | None:
         """(vertical, horizontal) as given, or None where a size is given."""
@@ -301,7 +388,7 @@ class Settings:
         if self.scale_factor is not None:
             factor = Fraction(str(self.scale_factor)) ** (self.scale_times or 1)
             return _checked_factor("scale_factor ** scale_times", factor, factor)
-        return _parse_factor(2 if self.scale is None else self.scale)
+        return _parse_factor(1 if self.scale is None else self.scale)
 
     def out_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of the result for a picture of `size`. Raises SettingsError."""
@@ -387,6 +474,7 @@ def unknown(key: str) -> str:
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
+    "amount": ((int, float, str), "a number or 'auto'"),
     "bool": ((bool,), "true or false"),
     "text": ((str,), "text"),
     "factor": ((int, float, str, list, tuple), "a number, 'SY,SX' or [SY, SX]"),
@@ -409,7 +497,11 @@ def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
         near = difflib.get_close_matches(str(value), spec.choices, 1, 0.5)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise SettingsError(f"{name} '{value}': must be one of {', '.join(spec.choices)}{hint}")
-    if spec.kind in ("int", "float"):
+    if spec.kind == "amount" and isinstance(value, str):
+        if value != "auto":
+            raise SettingsError(f"{name} '{value}': must be {expected}")
+        return
+    if spec.kind in ("int", "float", "amount"):
         low, high = spec.low, spec.high
         whole = isinstance(value, int)  # of any length, which isfinite cannot take
         if (
@@ -454,12 +546,49 @@ def _parse_size(text: str) -> tuple[int | None, int | None]:
     return int(match[1]) if match[1] else None, int(match[2]) if match[2] else None
 
 
+@dataclass(frozen=True)
+class Area:
+    """A part of a picture as it is given: a rectangle, a mask's file, or neither for all; and what was done there.
+
+    rectangle: (x, y, width, height) in pixels. amounts: one number or (width, height); empty where not given.
+    """
+
+    rectangle: tuple[int, int, int, int] | None
+    file: str | None
+    amounts: tuple[float, ...]
+
+
+def parse_areas(name: str, text: str | None) -> list[Area]:
+    """The areas of a setting; none for None and "auto". Raises SettingsError."""
+    areas = []
+    for part in [] if text in (None, "auto") else (text or "").split("+"):
+        where, colon, amount = part.strip().rpartition(":")
+        if not re.fullmatch(r"\d+(\.\d+)?([xX]\d+)?", amount):
+            where, amount = (part.strip(), "") if not colon or len(where) < 2 else (where, amount)
+        numbers = re.fullmatch(r"(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})", where.replace(" ", ""))
+        amounts = re.fullmatch(r"(\d+(?:\.\d+)?)(?:[xX](\d+))?", amount)
+        if not where or (amount and not amounts) or (re.fullmatch(r"[\d, ]+", where) and not numbers):
+            unit = "CELL" if name == "mosaic" else "SIGMA"
+            raise SettingsError(
+                f"{name} '{part}': must be auto, X,Y,WIDTH,HEIGHT:{unit}, FILE:{unit} or all:{unit}, in pixels"
+            )
+        areas.append(
+            Area(
+                (int(numbers[1]), int(numbers[2]), int(numbers[3]), int(numbers[4])) if numbers else None,
+                None if numbers or where == "all" else where,
+                tuple(float(value) for value in amounts.groups() if value) if amounts else (),
+            )
+        )
+    return areas
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a config file."""
     properties: dict[str, Any] = {"$schema": {"type": "string"}}
     types: dict[str, Any] = {
         "int": {"type": "integer"},
         "float": {"type": "number"},
+        "amount": {"type": ["number", "string"], "pattern": "^auto$"},
         "bool": {"type": "boolean"},
         "text": {"type": "string"},
         "factor": {"type": ["number", "string", "array"], "items": {"type": "number"}, "maxItems": 2},
