@@ -60,6 +60,8 @@ def test_jpeg_is_repaired_and_agrees_with_the_file(cat: Image) -> None:
     result = zssr.restore(data, **QUICK)
     assert error(result.image.pixels, cat.pixels) < 0.9 * error(zssr.load(data).pixels, cat.pixels)
     assert result.agreement.rms < 1
+    assert result.agreement.coefficients is not None
+    assert result.agreement.coefficients > 0.95
     assert result.image.jpeg is None
     part = result.plan.steps[-1].degradation.parts[0]
     assert isinstance(part, Jpeg)

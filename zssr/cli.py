@@ -433,6 +433,8 @@ def _check_writable(target: Path, format: str, picture: Any, out_size: tuple[int
 def _summary(result: Result) -> str:
     height, width = result.image.size
     agreement = f"agrees with the input to {result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
+    if result.agreement.coefficients is not None:
+        agreement += f", {100 * result.agreement.coefficients:.1f} % of the JPEG coefficients are the file's"
     kept = not result.plan.undoes
     how = "" if result.learned else ", unchanged" if kept else ", first estimate only"
     return f"{width}x{height}{how}, {result.seconds:.1f} s, {agreement}"

@@ -42,7 +42,7 @@ from zssr.settings import LARGEST_FACTOR, Settings
 class Score:
     """One picture's figures; NaN where there is none.
 
-    before: of what the result is compared with; see the function `before`.
+    before: of what the result is compared with; see the function `before`. rms, coefficients: see Agreement.
     """
 
     name: str
@@ -55,12 +55,13 @@ class Score:
     wall_seconds: float = math.nan
     cpu_seconds: float = math.nan
     rms: float = math.nan
+    coefficients: float = math.nan
 
     @staticmethod
     def heading(before: str = "bicubic") -> str:
         return (
             f"{'picture':24}{before + ' PSNR':>16}{'SSIM':>8}{'PSNR-B':>8}{'zssr PSNR':>12}{'SSIM':>8}{'PSNR-B':>8}"
-            f"{'wall s':>9}{'CPU s':>9}{'agreement':>11}"
+            f"{'wall s':>9}{'CPU s':>9}{'agreement':>11}{'DCT':>8}"
         )
 
     def row(self) -> str:
@@ -78,6 +79,7 @@ class Score:
             + number(self.wall_seconds, 9, 1)
             + number(self.cpu_seconds, 9, 1)
             + number(self.rms, 11, 2)
+            + number(self.coefficients, 8, 4)
         )
 
 
@@ -211,6 +213,7 @@ def evaluate(
         score = Score(
             path.name, *_figures(case.plain, pixels, damage, factor, case.inside),
             *_figures(result.tensor(), pixels, damage, factor, case.inside), wall, cpu, result.agreement.rms,
+            math.nan if result.agreement.coefficients is None else result.agreement.coefficients,
         )  # fmt: skip
         if save is not None:
             images.save(result.image, outputs[path], overwrite=settings.overwrite)

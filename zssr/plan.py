@@ -29,6 +29,8 @@ from zssr.train import Training
 SMALLEST_SIDE = 16
 SMALLEST_KNOWN = 0.05  # share of the picture that local damages have to leave
 DEFAULT_TILE = 512
+DEFAULT_CROP = 96
+MOSAIC_CROP = 128  # cells are coarse, so that what helps lies further away; +0.1 dB
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
 BYTES_A_RESULT = 2.4 * 4  # for each pixel and channel of the result: itself, its base, and a part of a third
@@ -232,7 +234,8 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     depth = settings.model_depth or effort.depth
     network_channels = min(settings.in_channels, channels)
     moves = final.symmetries if settings.ensemble else frozenset({0})
-    training = training_of(settings, training_steps)
+    has_mosaic = any(isinstance(part, Mosaic) for part in damage.parts)
+    training = training_of(settings, training_steps, MOSAIC_CROP if has_mosaic else DEFAULT_CROP)
     tile = min(settings.patch_size or DEFAULT_TILE, 2 * math.ceil(max(out_size) / 2))
     groups = channels // network_channels
     per_pixel = groups * forward_flops(network_channels, settings.model_width, depth, settings.model_kernel_size, 1)
@@ -260,10 +263,11 @@ def _check_memory(out_size: Size, needed: int) -> None:
         )
 
 
-def training_of(settings: Settings, steps: int) -> Training:
-    """How to train for `steps`; everything else is as set."""
-    names = [field.name for field in dataclasses.fields(Training) if field.name != "steps"]
-    return Training(steps, **{name: getattr(settings, name) for name in names})
+def training_of(settings: Settings, steps: int, crop_size: int = DEFAULT_CROP) -> Training:
+    """How to train for `steps`, on crops of `crop_size` unless set; everything else is as set."""
+    names = [field.name for field in dataclasses.fields(Training) if field.name not in ("steps", "crop_size")]
+    others = {name: getattr(settings, name) for name in names}
+    return Training(steps, crop_size=settings.crop_size or crop_size, **others)
 
 
 def _sampling(device: torch.device) -> torch.device:

@@ -61,10 +61,12 @@ class Agreement:
     """How the result, damaged again, differs from the input, in grey levels of 255.
 
     rms: root mean square; worst: largest difference; both over all pixels and channels.
+    coefficients: where compression came last, the share of the JPEG coefficients that are the same again; else None.
     """
 
     rms: float
     worst: float
+    coefficients: float | None = None
 
 
 @dataclass(frozen=True)
@@ -393,7 +395,12 @@ class _Run:
             difference = (again - target).mul_(255)
             squares += difference.square().mean().item() / len(groups)
             worst = max(worst, difference.abs().max().item())
-        return Agreement(round(math.sqrt(squares), 4), round(worst, 4))
+        last = expected.parts[-1] if expected.parts else None
+        share = None
+        if isinstance(last, Jpeg):
+            before = Chain(expected.parts[:-1]).degrade(pixels.mul(peak).round_().div_(peak)[None], rng)
+            share = round(last.same_coefficients(before, self.picture.cpu()), 4)
+        return Agreement(round(math.sqrt(squares), 4), round(worst, 4), share)
 
     def _moves(self, step_seconds: float) -> frozenset[int]:
         """The self-ensemble that the budget has time for: all of it in at most half of the budget, or none."""

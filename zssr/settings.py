@@ -317,7 +317,7 @@ class Settings:
         high=100,
     )
     lr_decay_range: int = _setting(
-        300,
+        1000,
         "recent steps that the line is fitted to",
         "method",
         "int",
@@ -339,8 +339,15 @@ class Settings:
         low=0,
         high=10_000_000,
     )
-    crop_size: int = _setting(
-        96, "side of a training crop", "method", "int", "--crop-size", metavar="N", low=16, high=1024
+    crop_size: int | None = _setting(
+        None,
+        "side of a training crop; default 96, with a mosaic 128",
+        "method",
+        "int",
+        "--crop-size",
+        metavar="N",
+        low=16,
+        high=1024,
     )
     batch_size: int = _setting(
         1, "training crops in a step", "method", "int", "--batch-size", metavar="N", low=1, high=256

@@ -156,6 +156,16 @@ class Jpeg:
             x = (x + change / 255).clamp_(0, 1)
         return dihedral(x, self.move)
 
+    def same_coefficients(self, x: Tensor, y: Tensor) -> float:
+        """The share, 0 to 1, of y's coefficients that x, compressed with the same tables, has too."""
+        x, y = dihedral_inverse(x, self.move), dihedral_inverse(y, self.move)
+        planes = self._planes(x.mul(255).round_().clamp_(0, 255))
+        same = total = 0
+        for plane, table, wanted in zip(planes, self._component_tables, self._measured(y), strict=True):
+            equal = _to_blocks(plane - 128).div_(_steps(table, plane)).round_() == wanted
+            same, total = same + int(equal.sum()), total + equal.numel()
+        return same / total
+
     def hints(self, y: Tensor, size: Size) -> Tensor:
         """(N, 2 + C, *size): place in the 8x8 grid by rows and columns, the same from both sides of a block; and
         the contrast of y."""
