@@ -22,7 +22,7 @@ LAYERS = [
     {"diagnose"},
     {"settings"},
     {"train"},
-    {"apply", "pyramid"},
+    {"apply", "pyramid", "priors"},
     {"degrade", "network", "metrics", "device"},
     {"sliding"},
     {"image", "resample"},

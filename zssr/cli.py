@@ -45,6 +45,7 @@ examples:
 other commands (zssr COMMAND -h explains):
   zssr diagnose photo.jpg                      what happened to a picture, and how sure that is
   zssr evaluate DIR --damage jpeg:10+scale:2   damage, restore and score pictures
+  zssr pretrain FAMILY --data DIR --out FILE   train a network on a folder of pictures
   zssr schema                                  JSON Schema of config files
 exit code: 0 all done, 1 some failed, 2 bad usage or settings, 130 interrupted
 """
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _evaluate(arguments[1:])
         if arguments[:1] == ["diagnose"]:
             return _diagnose(arguments[1:])
+        if arguments[:1] == ["pretrain"]:
+            return _pretrain(arguments[1:])
         if arguments[:1] == ["schema"]:
             return _schema(arguments[1:])
         return _restore(arguments, started)
@@ -504,6 +507,22 @@ class _Shell:
             if bar is not None:
                 bar.close()
 
+    @contextlib.contextmanager
+    def steps(self, name: str, total: int) -> Iterator[Any]:
+        """A callback (steps done, loss) that draws one bar."""
+        if not self.shows_bars:
+            yield None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=name, leave=False, ncols=min(100, shutil.get_terminal_size().columns - 1)) as bar:
+
+            def show(done: int, loss: float) -> None:
+                bar.set_postfix_str(f"loss {loss:.5f}", refresh=False)
+                bar.update(done - bar.n)
+
+            yield show
+
 
 # ---------------------------------------------------------------------------------- other commands
 
@@ -541,6 +560,49 @@ def _diagnose(arguments: Sequence[str]) -> int:
         print(f"{name}: {width}x{height}, {'grey' if len(picture.pixels) == 1 else 'colour'}")
         print("\n".join(f"  {line}" for line in describe(findings).split("\n")), flush=True)
     return SOME_FAILED if failures else DONE
+
+
+def _pretrain(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        "zssr pretrain", "zssr pretrain FAMILY --data DIR --out FILE.safetensors [options]",
+        "Train a network that repairs JPEG pictures on a folder of undamaged ones. What it was trained with, and how\n"
+        "well it does on pictures kept apart, is written into the file. Stopped, it goes on from its last checkpoint.",
+        formatter_class=_formatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("family", metavar="FAMILY", help="srcnn, carcnn, resnet-car, blockcnn or jpegnet")
+    parser.add_argument("--data", metavar="DIR", required=True, help="folder of undamaged pictures")
+    parser.add_argument("--out", metavar="FILE", required=True, help="weights; FILE.csv beside it: validation curve")
+    whole, real = _number("int"), _number("float")
+    parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next four: the family's")
+    parser.add_argument("--batch", type=whole, metavar="N", help="crops in a step")
+    parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8")
+    parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
+    parser.add_argument("--qualities", metavar="LOW,HIGH", help="JPEG qualities to train for")
+    parser.add_argument("--seed", type=whole, metavar="N", help="of weights and crops")
+    parser.add_argument("--workers", type=whole, default=1, metavar="N", help="processes that make crops; default 1")
+    parser.add_argument("--save-every", type=whole, default=500, metavar="N", help="steps between checkpoints")
+    parser.add_argument("--licence", default="unknown", metavar="TEXT", help="of the pictures, for the card")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"], help="number format")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    options = parser.parse_args(arguments)
+    from zssr.priors.pretrain import pretrain, recipe_for
+
+    recipe = recipe_for(
+        options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr,
+        qualities=options.qualities, seed=options.seed,
+    )  # fmt: skip
+    with _Shell(options.quiet, False, sys.stdout).steps(options.family, recipe.steps) as on_step:
+        card = pretrain(
+            options.family, Path(options.data), Path(options.out), recipe, workers=options.workers,
+            device=options.device, precision=options.precision, save_every=options.save_every,
+            licence=options.licence, overwrite=options.overwrite, on_step=on_step,
+        )  # fmt: skip
+    if not options.quiet:
+        before, after = card.validation["before"], card.validation["after"]
+        print(f"{options.out}: {before:.2f} -> {after:.2f} dB on pictures kept apart, {card.seconds} s")
+    return DONE
 
 
 def _schema(arguments: Sequence[str]) -> int:

@@ -4,6 +4,7 @@
     ├── PictureError      the input is missing, unreadable, too large or too small
     ├── SettingsError     a setting is unknown, out of range, or contradicts another
     │   └── KernelError   a kernel file or name that is no kernel
+    ├── PriorError        weights that are unknown, unreadable, or of something else
     ├── OutputError       the result cannot be written where it was asked for
     ├── DeviceError       the device is not there, or its memory does not suffice
     └── Cancelled         the caller asked to stop
@@ -26,6 +27,10 @@ class SettingsError(ZssrError):
 
 class KernelError(SettingsError):
     """A degradation kernel cannot be read or is not a kernel."""
+
+
+class PriorError(ZssrError):
+    """Weights of a prior are unknown, unreadable, or of something else."""
 
 
 class OutputError(ZssrError):

@@ -116,9 +116,7 @@ class Jpeg:
         planes = self._planes(x.mul(255).round_().clamp_(0, 255))
         decoded = []
         for plane, table in zip(planes, self._component_tables, strict=True):
-            steps = _steps(table, plane)
-            coefficients = _to_blocks(plane.round() - 128).div_(steps).round_().mul_(steps)
-            decoded.append(_from_blocks(coefficients).add_(128).round_().clamp_(0, 255))
+            decoded.append(requantised(plane, _steps(table, plane)))
         return dihedral(self._picture(decoded, size_of(x)).round_().clamp_(0, 255).div_(255), self.move)
 
     def base(self, y: Tensor, size: Size) -> Tensor:
@@ -316,6 +314,16 @@ def _grown(coefficients: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _steps(table: Table, x: Tensor) -> Tensor:
     return torch.tensor(table, dtype=torch.float32, device=x.device).reshape(SIDE, SIDE)
+
+
+def requantised(plane: Tensor, steps: Tensor) -> Tensor:
+    """A component (N, 1, h, w) of whole blocks, 0 to 255, as it comes out of a file with these steps: whole numbers.
+
+    steps: of a table, 64 in any shape.
+    """
+    steps = steps.reshape(SIDE, SIDE)
+    coefficients = _to_blocks(plane.round() - 128).div_(steps).round_().mul_(steps)
+    return _from_blocks(coefficients).add_(128).round_().clamp_(0, 255)
 
 
 def _to_blocks(plane: Tensor) -> Tensor:

@@ -1,0 +1,179 @@
+"""Training on other people's pictures, on a tiny scale."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import safetensors.torch
+import torch
+
+from zssr.cli import main
+from zssr.errors import OutputError, PictureError, PriorError, SettingsError
+from zssr.priors import FAMILIES, load_weights
+from zssr.priors.pretrain import RECIPES, Samples, find, load_planes, pretrain, rate, recipe_for, split
+
+TINY = recipe_for("srcnn", steps=12, batch=2, crop=16)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of random strokes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        pixels = rng.random((6, 7, 3)).repeat(12, 0).repeat(12, 1) * 255
+        PIL.Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def curve(out: Path) -> str:
+    return out.with_suffix(".csv").read_text()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_keep_the_size_and_see_no_further_than_they_say(family: str) -> None:
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(0)
+        network = FAMILIES[family].build().eval()
+        for parameter in network.parameters():  # as if trained
+            parameter.data += 0.02 * torch.randn_like(parameter)
+        x = torch.rand(1, 1, 128, 128)
+    table = torch.full((1, 64), 20.0)
+    with torch.inference_mode():
+        one = network(x, table)
+        assert one.shape == x.shape
+        x[..., 64, 64] = 1 - x[..., 64, 64]
+        changed = (network(x, table) != one)[0, 0].nonzero()
+    assert len(changed) > 1
+    reach = network.reach + (17 if family in ("jpegnet", "blockcnn") else 0)  # contrast, or a whole block
+    assert (changed - 64).abs().max() <= reach
+
+
+def test_a_killed_training_goes_on_to_the_same_result(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_for("srcnn", steps=400, batch=2, crop=16)
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    pretrain("srcnn", data, whole, recipe, save_every=20, precision="fp32", device="cpu")
+    process = subprocess.Popen([
+        sys.executable, "-m", "zssr", "pretrain", "srcnn", "--data", str(data), "--out", str(broken), "--steps", "400",
+        "--batch", "2", "--crop", "16", "--save-every", "20", "--precision", "fp32", "--device", "cpu", "-q",
+    ])  # fmt: skip
+    while not broken.with_suffix(".checkpoint").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(np.random.default_rng().uniform(0, 0.3))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    told: list[int] = []
+    pretrain(
+        "srcnn", data, broken, recipe, save_every=20, precision="fp32", device="cpu", overwrite=True,
+        on_step=lambda step, loss: told.append(step),
+    )  # fmt: skip
+    assert curve(broken) == curve(whole)
+    assert len(curve(whole).splitlines()) == 21
+    weights = [safetensors.torch.load_file(path) for path in (whole, broken)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not broken.with_suffix(".checkpoint").exists()
+
+
+def test_learns(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.safetensors"
+    card = pretrain("srcnn", data, out, recipe_for("srcnn", steps=300, batch=4, crop=32), workers=0, device="cpu")
+    assert card.validation["after"] > card.validation["before"] + 0.1
+    network, again = load_weights(out)
+    assert again == card
+    assert not network.training
+    assert set(card.pictures) == {"training", "validation", "test"}
+
+
+def test_split_is_by_picture_and_does_not_move() -> None:
+    paths = [Path(f"{number}.png") for number in range(100)]
+    parts = split(paths)
+    assert {part: len(some) for part, some in parts.items()} == {"test": 5, "validation": 5, "training": 90}
+    assert len(set().union(*map(set, parts.values()))) == 100
+    assert split(paths[::-1]) == parts
+
+
+def test_samples_come_from_their_number(data: Path) -> None:
+    planes = load_planes(find(data), 16)
+    recipe = dataclasses.replace(TINY, qualities=(5, 95))
+    first, again = Samples(planes, recipe), Samples(planes, recipe)
+    for number in (0, 7, 23):
+        assert all(torch.equal(a, b) for a, b in zip(first[number], again[number], strict=True))
+        damaged, whole, table = first[number]
+        assert damaged.shape == whole.shape == (1, 16, 16)
+        assert table.shape == (64,)
+        assert not torch.equal(damaged, whole)
+    assert not torch.equal(first[0][1], first[1][1])
+
+
+def test_rate_rises_and_falls() -> None:
+    recipe = RECIPES["jpegnet"]
+    rates = [rate(recipe, step) for step in (0, 100, 200, recipe.steps // 2, recipe.steps - 1)]
+    assert rates[0] < rates[1] < rates[2] > rates[3] > rates[4] > 0
+
+
+def test_bad_data_and_files(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.safetensors"
+    with pytest.raises(PictureError, match="is no folder"):
+        pretrain("srcnn", tmp_path / "nothing", out, TINY)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PictureError, match="holds no pictures"):
+        pretrain("srcnn", tmp_path / "empty", out, TINY)
+    with pytest.raises(PictureError, match="smaller than a crop of 96"):
+        pretrain("srcnn", data, out, dataclasses.replace(TINY, crop=96))
+    with pytest.raises(SettingsError, match="did you mean srcnn"):
+        recipe_for("srcn")
+    with pytest.raises(SettingsError, match="multiple of 8"):
+        recipe_for("srcnn", crop=30)
+    with pytest.raises(SettingsError, match="first and the last"):
+        recipe_for("srcnn", qualities="40,10")
+    pretrain("srcnn", data, out, TINY, workers=0)
+    before = out.read_bytes()
+    with pytest.raises(OutputError, match="exists"):
+        pretrain("srcnn", data, out, TINY)
+    assert out.read_bytes() == before
+    assert main(["pretrain", "srcnn", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "b.safetensors")]) == 1
+    assert main(["pretrain", "nonsense", "--data", str(data), "--out", str(tmp_path / "b.safetensors")]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_checkpoint_of_another_training_is_refused(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.safetensors"
+
+    class StopError(Exception):
+        pass
+
+    def stop(step: int, loss: float) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        pretrain("srcnn", data, out, recipe_for("srcnn", steps=40, batch=2, crop=16), save_every=5, on_step=stop)
+    assert out.with_suffix(".checkpoint").exists()
+    with pytest.raises(OutputError, match="another training"):
+        pretrain("srcnn", data, out, TINY)
+
+
+def test_weights_that_are_none(data: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.safetensors"
+    text.write_text("no weights")
+    with pytest.raises(PriorError, match="cannot be read"):
+        load_weights(text)
+    bare = tmp_path / "bare.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(3)}, bare)
+    with pytest.raises(PriorError, match="holds no card"):
+        load_weights(bare)
+    out = tmp_path / "a.safetensors"
+    pretrain("srcnn", data, out, TINY, workers=0)
+    with safetensors.safe_open(out, "pt") as file:
+        card = file.metadata()["card"].replace('"family": "srcnn"', '"family": "carcnn"')
+    safetensors.torch.save_file(safetensors.torch.load_file(out), out, {"card": card})
+    with pytest.raises(PriorError, match="do not fit"):
+        load_weights(out)

@@ -1,0 +1,163 @@
+"""The networks that are trained on other people's pictures, one class a family.
+
+All take planes (N, 1, H, W) in [0, 1] of one component of a JPEG at its own resolution, blocks starting at the
+corner, and the steps of its table (N, 64), row-major, and give the planes repaired, not clipped.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+BLOCK = 8
+
+
+class SRCNN(nn.Module):
+    """9x9x64, 1x1x32, 5x5x1 (Dong, Loy, He, Tang, ECCV 2014), the last added to the picture, which trains faster."""
+
+    reach = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = _plain([(9, 64), (1, 32), (5, 1)])
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        return x + self.layers(x - 0.5)
+
+
+class CARCNN(nn.Module):
+    """9x9x64, 7x7x32, 1x1x16, 5x5x1 (AR-CNN: Dong, Deng, Loy, Tang, ICCV 2015), added to the picture."""
+
+    reach = 9
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = _plain([(9, 64), (7, 32), (1, 16), (5, 1)])
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        return x + self.layers(x - 0.5)
+
+
+class ResNetCAR(nn.Module):
+    """18 convolutions: a head, 8 residual blocks, a tail over a global skip.
+
+    After EDSR (Lim et al., CVPR workshops 2017), without batch normalisation, but with the ReLU after the addition.
+    """
+
+    reach = 18
+
+    def __init__(self, width: int = 64, blocks: int = 8) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.ReLU(inplace=True),
+                _quiet(nn.Conv2d(width, width, 3, padding=1)),
+            )
+            for _ in range(blocks)
+        )
+        self.tail = _quiet(nn.Conv2d(width, 1, 3, padding=1))
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        features = functional.relu(self.head(x - 0.5))
+        for block in self.blocks:
+            features = functional.relu(features + block(features))
+        return x + self.tail(features)
+
+
+class BlockCNN(nn.Module):
+    """Each 8x8 block from the 24x24 pixels around it (Maleki, Nadalian, Derakhshani, Sadeghi, 2018).
+
+    A 3x3 convolution and seven residual bottlenecks (1x1, 3x3, 1x1) with batch normalisation. No layer pads, so that
+    24 pixels become exactly 8; all blocks of a picture are one batch.
+    """
+
+    reach = 8
+
+    def __init__(self, width: int = 64, inner: int = 32) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Conv2d(1, width, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.bottlenecks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(inplace=True),
+                nn.Conv2d(inner, inner, 3, bias=False), nn.BatchNorm2d(inner), nn.ReLU(inplace=True),
+                nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width),
+            )
+            for _ in range(BLOCK - 1)
+        )  # fmt: skip
+        self.tail = _quiet(nn.Conv2d(width, 1, 1))
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        count, _, height, width = x.shape
+        if height % BLOCK or width % BLOCK:
+            raise ValueError(f"{width}x{height}: not whole blocks of {BLOCK}")
+        padded = functional.pad(x - 0.5, [BLOCK] * 4, mode="replicate")
+        rows, columns = height // BLOCK, width // BLOCK
+        around = padded[:, 0].unfold(1, 3 * BLOCK, BLOCK).unfold(2, 3 * BLOCK, BLOCK)
+        features = self.head(around.reshape(-1, 1, 3 * BLOCK, 3 * BLOCK))
+        for bottleneck in self.bottlenecks:
+            features = functional.relu(features[..., 1:-1, 1:-1] + bottleneck(features))
+        blocks = self.tail(features).reshape(count, rows, columns, BLOCK, BLOCK)
+        return x + blocks.transpose(2, 3).reshape(count, 1, height, width)
+
+
+class JpegNet(nn.Module):
+    """Our own: a residual network on the picture folded by two, told the table it was compressed with.
+
+    The logarithms of the table's 64 steps become a gain and an offset for every block's features (feature-wise
+    modulation: Perez et al., AAAI 2018), and each position knows its place in the 8x8 grid, as unshuffling by 8
+    would tell it.
+    """
+
+    FOLD = 2
+
+    def __init__(self, width: int = 64, blocks: int = 10) -> None:
+        super().__init__()
+        self.reach = self.FOLD * (2 * blocks + 2)
+        self.place = nn.Parameter(torch.zeros(1, width, BLOCK // self.FOLD, BLOCK // self.FOLD))
+        self.head = nn.Conv2d(2 * self.FOLD**2, width, 3, padding=1)
+        self.told = nn.Sequential(nn.Linear(BLOCK**2, width), nn.ReLU(inplace=True))
+        self.modulations = nn.ModuleList(_quiet(nn.Linear(width, 2 * width)) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True),
+                _quiet(nn.Conv2d(width, width, 3, padding=1)),
+            )
+            for _ in range(blocks)
+        )  # fmt: skip
+        self.tail = _quiet(nn.Conv2d(width, self.FOLD**2, 3, padding=1))
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        rows, columns = (side // BLOCK for side in x.shape[-2:])
+        # Contrast beside grey levels, as for the network of one picture: a unit bends at zero.
+        contrast = (x - functional.avg_pool2d(functional.pad(x, [8] * 4, mode="replicate"), 17, 1)) * 4
+        seen = functional.pixel_unshuffle(torch.cat([x - 0.5, contrast], 1), self.FOLD)
+        features = self.head(seen) + self.place.repeat(1, 1, rows, columns)
+        told = self.told(table.log() / 4)
+        for block, modulation in zip(self.blocks, self.modulations, strict=True):
+            gain, offset = modulation(told)[..., None, None].chunk(2, 1)
+            features = features + block(features * (1 + gain) + offset)
+        return x + functional.pixel_shuffle(self.tail(features), self.FOLD)
+
+
+def _plain(layers: list[tuple[int, int]]) -> nn.Sequential:
+    """Convolutions of (side, outputs) with ReLU between them."""
+    modules: list[nn.Module] = []
+    inputs = 1
+    for side, outputs in layers:
+        modules += [nn.Conv2d(inputs, outputs, side, padding=side // 2), nn.ReLU(inplace=True)]
+        inputs = outputs
+    _quiet(modules[-2])
+    return nn.Sequential(*modules[:-1])
+
+
+def _quiet(layer: nn.Module) -> nn.Module:
+    """With small initial weights, so that training starts from the picture itself."""
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer

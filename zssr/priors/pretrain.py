@@ -1,0 +1,331 @@
+"""Training a family on a folder of pictures, for `zssr pretrain`.
+
+Every sample is made from its number alone: which picture, which crop, which damage. So a run that was stopped goes on
+from its checkpoint to the same result, however many processes make the samples.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from zssr import image as images
+from zssr.degrade.jpeg import requantised, standard_tables, to_components
+from zssr.device import choose_device, choose_precision, computing
+from zssr.errors import OutputError, PictureError, SettingsError, ZssrError
+from zssr.formats import SUFFIXES
+from zssr.image import dihedral
+from zssr.priors import FAMILIES, Card, save_weights
+
+VALIDATION_QUALITIES = (10, 20, 30, 40)
+VALIDATION_SIDE = 256
+CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
+WARM_UP = 200
+EMA_DECAY = 0.999
+READ_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. crop: side in pixels. loss: "l1" or "l2". qualities: first and last.
+
+    seed: of weights and samples.
+    """
+
+    steps: int
+    batch: int
+    crop: int
+    lr: float
+    loss: str
+    weight_decay: float = 0.0
+    qualities: tuple[int, int] = (5, 95)
+    seed: int = 0
+
+
+# Each after its paper, but for rates and batches, which fit short training with Adam.
+RECIPES = {
+    "srcnn": Recipe(steps=20_000, batch=16, crop=48, lr=1e-3, loss="l2", qualities=(8, 25)),
+    "carcnn": Recipe(steps=12_000, batch=32, crop=32, lr=1e-3, loss="l2", qualities=(8, 25)),
+    "resnet-car": Recipe(steps=8000, batch=8, crop=64, lr=5e-4, loss="l1", qualities=(5, 45)),
+    "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
+    "jpegnet": Recipe(steps=20_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
+}
+
+
+def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Recipe:
+    """The family's recipe with what is given. qualities: "LOW,HIGH". Raises SettingsError."""
+    if family not in RECIPES:
+        near = difflib.get_close_matches(family, RECIPES, 1)
+        raise SettingsError(
+            f"family '{family}': must be one of {', '.join(RECIPES)}" + (f"; did you mean {near[0]}?" if near else "")
+        )
+    given = {name: value for name, value in changes.items() if value is not None}
+    if qualities is not None:
+        low, _, high = qualities.partition(",")
+        if not (low.isdecimal() and high.isdecimal() and 1 <= int(low) <= int(high) <= 100):
+            raise SettingsError(f"qualities '{qualities}': give the first and the last, 1 to 100, as in 5,95")
+        given["qualities"] = (int(low), int(high))
+    recipe = dataclasses.replace(RECIPES[family], **given)
+    for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
+        if not getattr(recipe, name) >= smallest:
+            raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
+    if recipe.crop % 8:
+        raise SettingsError(f"crop {recipe.crop}: must be a multiple of 8, a block")
+    return recipe
+
+
+def split(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Training, validation and test pictures: 90, 5 and 5 %, by the hash of the name, at least one of each.
+
+    By picture, before any crop is cut, so that no crop has a neighbour on the other side.
+    """
+    if len(paths) < 3:
+        raise PictureError(f"{len(paths)} pictures: at least 3 are needed, for training, validation and test")
+    ordered = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    few = max(1, len(ordered) // 20)
+    return {"test": ordered[:few], "validation": ordered[few : 2 * few], "training": ordered[2 * few :]}
+
+
+def find(folder: Path) -> list[Path]:
+    """All pictures under a folder. Raises PictureError where there is none."""
+    if not folder.is_dir():
+        raise PictureError(f"{folder}: is no folder")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise PictureError(f"{folder}: holds no pictures")
+    return paths
+
+
+def load_planes(paths: Sequence[Path], crop: int) -> list[np.ndarray]:
+    """(3, H, W) uint8 luma and chroma of each. Raises PictureError for what is smaller than a crop."""
+    planes = []
+    for path in paths:
+        pixels = images.load(path).pixels
+        if min(pixels.shape[-2:]) < crop:
+            raise PictureError(f"{path}: {pixels.shape[-1]}x{pixels.shape[-2]} is smaller than a crop of {crop}")
+        pixels = pixels.expand(3, -1, -1)
+        planes.append(to_components(pixels[None] * 255)[0].round().clamp(0, 255).byte().numpy())
+    return planes
+
+
+class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Sample number i: (damaged, whole, table), the planes (1, side, side) in [0, 1] and 64 steps."""
+
+    def __init__(self, planes: list[np.ndarray], recipe: Recipe) -> None:
+        self.planes, self.recipe = planes, recipe
+        self.areas = np.cumsum([plane.shape[1] * plane.shape[2] for plane in planes])
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng((self.recipe.seed, number))
+        planes = self.planes[int(np.searchsorted(self.areas, rng.integers(self.areas[-1]), side="right"))]
+        low, high = self.recipe.qualities
+        tables = standard_tables(int(rng.integers(low, high + 1)))
+        side = self.recipe.crop
+        # Chroma is seen at half the size, as files hold it, where the picture is large enough.
+        chroma = rng.random() < CHROMA_SHARE and min(planes.shape[1:]) >= 2 * side and high > 50
+        reach = 2 * side if chroma else side
+        top, left = (int(rng.integers(length - reach + 1)) for length in planes.shape[1:])
+        plane = planes[int(rng.integers(1, 3)) if chroma else 0, top : top + reach, left : left + reach]
+        x = torch.from_numpy(np.ascontiguousarray(plane)).float()[None]
+        if chroma:
+            x = functional.avg_pool2d(x, 2)
+        x = dihedral(x, int(rng.integers(8))).contiguous()
+        table = torch.tensor(tables[1 if chroma else 0], dtype=torch.float32)
+        return requantised(x[None], table)[0] / 255, x / 255, table
+
+
+class _From(Sampler[int]):
+    """The numbers from `first` on, in order."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+@dataclass
+class State:
+    """Where a training is: steps done, seconds spent, validation curve as (step, PSNR)."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    curve: list[tuple[int, float]] | None = None
+
+
+def validate(network: nn.Module, planes: Sequence[np.ndarray], device: torch.device) -> tuple[float, float]:
+    """(PSNR of the damaged, PSNR of the network's) in dB: middle parts of luma, means over pictures and qualities."""
+    before: list[float] = []
+    after: list[float] = []
+    network.eval()
+    with torch.inference_mode():
+        for plane in planes:
+            height, width = (min(length, VALIDATION_SIDE) // 8 * 8 for length in plane.shape[1:])
+            top, left = ((length - part) // 2 for length, part in zip(plane.shape[1:], (height, width), strict=True))
+            x = torch.from_numpy(plane[:1, top : top + height, left : left + width]).float()[None]
+            for quality in VALIDATION_QUALITIES:
+                table = torch.tensor(standard_tables(quality)[0], dtype=torch.float32)
+                damaged = requantised(x, table)
+                restored = network(damaged.to(device) / 255, table[None].to(device)).cpu().mul(255).clamp(0, 255)
+                for y, scores in ((damaged, before), (restored, after)):
+                    scores.append(10 * math.log10(255**2 / max((y.round() - x).square().mean().item(), 1e-3)))
+    network.train()
+    return sum(before) / len(before), sum(after) / len(after)
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """The learning rate: a rise over the first steps, then half a cosine to a hundredth."""
+    rise = min(1.0, (step + 1) / min(WARM_UP, max(1, recipe.steps // 5)))
+    return recipe.lr * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
+
+
+def pretrain(
+    family: str,
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    workers: int = 1,
+    device: str = "auto",
+    precision: str = "auto",
+    save_every: int = 500,
+    licence: str = "unknown",
+    overwrite: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Card:
+    """Train a family and write its weights to `out`, with the card inside and beside it (.json), and a log (.csv).
+
+    A checkpoint (.checkpoint) is written every `save_every` steps and removed at the end; where there is one, of the
+    same recipe and pictures, training goes on from it. on_step: called with (steps done, mean loss).
+    Raises PictureError for bad data, OutputError for what cannot be written.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out}: exists; give --overwrite or another name")
+    parts = split(find(data))
+    names = {part: [path.name for path in paths] for part, paths in parts.items()}
+    training, validation = (load_planes(parts[part], recipe.crop) for part in ("training", "validation"))
+    where = choose_device(device)
+    number_format = choose_precision(precision, where)
+    with torch.random.fork_rng():  # the caller's random state stays as it was
+        torch.random.default_generator.manual_seed(recipe.seed)
+        network = FAMILIES[family].build()
+    network = network.to(where).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
+    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    state = State(curve=[])
+    checkpoint = out.with_suffix(".checkpoint")
+    same = {"family": family, "recipe": asdict(recipe), "pictures": names}
+    fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+    if checkpoint.exists():
+        held = torch.load(checkpoint, map_location=where, weights_only=True)
+        if held["fingerprint"] != fingerprint:
+            raise OutputError(f"{checkpoint}: is of another training; remove it or give --out another name")
+        network.load_state_dict(held["network"])
+        optimizer.load_state_dict(held["optimizer"])
+        average, state = held["average"], State(**held["state"])
+    log = out.with_suffix(".csv")
+    begin = time.monotonic() - state.seconds
+    judged = FAMILIES[family].build().to(where)
+    judged.load_state_dict(average)
+    before, _ = validate(judged, validation, where)
+
+    def save() -> None:
+        state.seconds = time.monotonic() - begin
+        held = {
+            "fingerprint": fingerprint, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
+            "average": average, "state": asdict(state),
+        }  # fmt: skip
+        _replaced(checkpoint, lambda path: torch.save(held, path))
+        assert state.curve is not None
+        _replaced(log, lambda path: _write_log(path, before, state.curve or []))
+
+    loader = DataLoader(
+        Samples(training, recipe), recipe.batch, sampler=_From(state.steps * recipe.batch, recipe.steps * recipe.batch),
+        num_workers=workers, persistent_workers=False, pin_memory=where.type == "cuda",
+        multiprocessing_context="fork" if workers and os.name == "posix" else None,
+    )  # fmt: skip
+    losses: list[Tensor] = []
+    for damaged, whole, table in loader:
+        for group in optimizer.param_groups:
+            group["lr"] = rate(recipe, state.steps)
+        damaged, whole, table = (x.to(where, non_blocking=True) for x in (damaged, whole, table))
+        with computing(where, number_format):
+            restored = network(damaged, table)
+        error = restored.float() - whole
+        loss = error.abs().mean() if recipe.loss == "l1" else error.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        state.steps += 1
+        decay = min(EMA_DECAY, (1 + state.steps) / (10 + state.steps))
+        with torch.no_grad():
+            for name, value in network.state_dict().items():
+                if value.is_floating_point():
+                    average[name].lerp_(value, 1 - decay)
+                else:
+                    average[name].copy_(value)
+        losses.append(loss.detach())
+        if len(losses) == READ_EVERY or state.steps == recipe.steps:
+            mean = torch.stack(losses).mean().item()
+            losses.clear()
+            if not math.isfinite(mean):
+                raise ZssrError(f"{family}: training diverged after {state.steps} steps; give a lower --lr")
+            if on_step is not None:
+                on_step(state.steps, mean)
+        if state.steps % save_every == 0 or state.steps == recipe.steps:
+            judged.load_state_dict(average)
+            assert state.curve is not None
+            state.curve.append((state.steps, validate(judged, validation, where)[1]))
+            save()
+    assert state.curve
+    card = Card(
+        family=family, recipe=json.loads(json.dumps(asdict(recipe))), data=data.name, licence=licence, pictures=names,
+        steps=state.steps, seconds=round(state.seconds), validation={"before": before, "after": state.curve[-1][1]},
+        torch=torch.__version__, machine=f"{platform.machine()}, {where}",
+    )  # fmt: skip
+    _replaced(out, lambda path: save_weights(path, average, card))
+    checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def _write_log(path: Path, before: float, curve: Sequence[tuple[int, float]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "psnr", "psnr_of_input"])
+        writer.writerows((step, f"{psnr:.4f}", f"{before:.4f}") for step, psnr in curve)
+
+
+def _replaced(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write aside and rename, so that a kill leaves the old file or the new one."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        write(aside)
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        aside.unlink(missing_ok=True)
