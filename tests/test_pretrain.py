@@ -54,8 +54,7 @@ def test_families_keep_the_size_and_see_no_further_than_they_say(family: str) ->
         x[..., 64, 64] = 1 - x[..., 64, 64]
         changed = (network(x, table) != one)[0, 0].nonzero()
     assert len(changed) > 1
-    reach = network.reach + (17 if family in ("jpegnet", "blockcnn") else 0)  # contrast, or a whole block
-    assert (changed - 64).abs().max() <= reach
+    assert (changed - 64).abs().max() <= FAMILIES[family].reach
 
 
 def test_a_killed_training_goes_on_to_the_same_result(data: Path, tmp_path: Path) -> None:

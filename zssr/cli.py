@@ -46,6 +46,7 @@ other commands (zssr COMMAND -h explains):
   zssr diagnose photo.jpg                      what happened to a picture, and how sure that is
   zssr evaluate DIR --damage jpeg:10+scale:2   damage, restore and score pictures
   zssr pretrain FAMILY --data DIR --out FILE   train a network on a folder of pictures
+  zssr priors                                  networks trained on other pictures, for --prior
   zssr schema                                  JSON Schema of config files
 exit code: 0 all done, 1 some failed, 2 bad usage or settings, 130 interrupted
 """
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _diagnose(arguments[1:])
         if arguments[:1] == ["pretrain"]:
             return _pretrain(arguments[1:])
+        if arguments[:1] == ["priors"]:
+            return _priors(arguments[1:])
         if arguments[:1] == ["schema"]:
             return _schema(arguments[1:])
         return _restore(arguments, started)
@@ -602,6 +605,31 @@ def _pretrain(arguments: Sequence[str]) -> int:
     if not options.quiet:
         before, after = card.validation["before"], card.validation["after"]
         print(f"{options.out}: {before:.2f} -> {after:.2f} dB on pictures kept apart, {card.seconds} s")
+    return DONE
+
+
+def _priors(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        "zssr priors", "zssr priors [FILE ...]",
+        "List the networks that come with zssr, or those in files of zssr pretrain: what they are for, their\n"
+        "parameters, their pictures' licence, and PSNR before and after on pictures that they were not trained on.",
+        formatter_class=_formatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("files", nargs="*", metavar="FILE", help="weights, .safetensors")
+    options = parser.parse_args(arguments)
+    from zssr.priors import FAMILIES, load_prior, shipped
+
+    names = options.files or list(shipped())
+    if not names:
+        print("none come with this version; zssr pretrain makes them")
+    for name in names:
+        prior = load_prior(name)
+        card = prior.card
+        print(f"{prior.name}: {FAMILIES[card.family].task}")
+        print(f"  {card.family}, {prior.parameters} parameters, SHA-256 {prior.sha256[:16]}")
+        print(f"  {card.validation['before']:.2f} -> {card.validation['after']:.2f} dB on pictures kept apart")
+        count = len(card.pictures["training"])
+        print(f"  {card.steps} steps on {count} pictures of {card.data}; licence: {card.licence}")
     return DONE
 
 

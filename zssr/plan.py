@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from zssr.damage import collapsed, damage_of, known
+from zssr.damage import Damage, collapsed, damage_of, known
 from zssr.degrade import Blur, Chain, Degradation, Downscale, Jpeg, Mosaic, Noise
 from zssr.degrade.downscale import read_kernel
 from zssr.degrade.jpeg import nearest_quality
@@ -20,6 +20,7 @@ from zssr.diagnose import Finding
 from zssr.errors import DeviceError, SettingsError
 from zssr.image import Image
 from zssr.network import forward_flops
+from zssr.priors import load_prior
 from zssr.pyramid import LARGEST_SIDE
 from zssr.resample import Size, ratio
 from zssr.settings import LARGEST_FACTOR, Settings
@@ -178,6 +179,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     _check_memory(out_size, int(BYTES_OF_RUNTIME + BYTES_A_RESULT * channels * math.prod(out_size)))
     damage = damage_of(image, settings, out_size != image.size)
     notes += damage.notes
+    damage = _with_prior(damage, settings, notes)
     cut = None
     if damage.whole_mosaic is not None:
         mosaic = damage.whole_mosaic
@@ -252,6 +254,17 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     )  # fmt: skip
     _check_memory(out_size, plan.memory)
     return plan
+
+
+def _with_prior(damage: Damage, settings: Settings, notes: list[str]) -> Damage:
+    """Compression's first estimate left to the prior, where one is asked for."""
+    if settings.prior == "none":
+        return damage
+    prior = load_prior(settings.prior)
+    parts = tuple(dataclasses.replace(part, prior=prior) if isinstance(part, Jpeg) else part for part in damage.parts)
+    if not any(isinstance(part, Jpeg) for part in parts):
+        notes.append(f"prior {prior.name}: repairs JPEG compression, and there is none to undo")
+    return dataclasses.replace(damage, parts=parts)
 
 
 def _check_memory(out_size: Size, needed: int) -> None:

@@ -233,6 +233,18 @@ class Settings:
         high=1,
     )
 
+    prior: str = _setting(
+        "none",
+        "a network trained on other pictures as the first estimate of JPEG pictures: a name (zssr priors), or a file",
+        "prior",
+        "text",
+        "--prior",
+        metavar="NAME",
+    )
+    prior_strict: bool = _setting(
+        False, "refuse a prior that does worse than none on the picture's own pairs", "prior", "bool", "--prior-strict"
+    )
+
     quality: str = _setting("default", "effort", "effort", "text", "--quality", choices=("fast", "default", "best"))
     budget: float | None = _setting(
         None, "finish within about this wall time", "effort", "float", "--budget", metavar="SECONDS", low=1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -73,6 +74,8 @@ class Jpeg:
     bins: half the width, in quantisation steps, of the interval that `project` clips to; 0.5 is all that
     the file allows. coefficients: whole numbers (rows, columns, 8, 8) of each component as the file holds them;
     without, they are found from y, which is uncertain where steps are below 4.
+    prior: a network's first estimate of a component, (N, 1, h, w) in [0, 1] and its steps (8, 8) to the same shape,
+    which then takes the filter's place.
     """
 
     tables: tuple[Table, ...]
@@ -81,6 +84,7 @@ class Jpeg:
     move: int = 0
     bins: float = 0.45
     coefficients: tuple[Tensor, ...] | None = field(default=None, compare=False, repr=False)
+    prior: Callable[[Tensor, Tensor], Tensor] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.sampling not in SAMPLINGS:
@@ -108,7 +112,7 @@ class Jpeg:
 
     def drawn(self, size: Size, rng: torch.Generator) -> Jpeg:
         """For a crop: blocks start at its corner."""
-        return Jpeg(self.tables, self.sampling, (0, 0), self.move, self.bins)
+        return Jpeg(self.tables, self.sampling, (0, 0), self.move, self.bins, None, self.prior)
 
     def degrade(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """(N, C, H, W) to the same; C is 1 for grey, 3 for RGB. rng is not used."""
@@ -120,7 +124,8 @@ class Jpeg:
         return dihedral(self._picture(decoded, size_of(x)).round_().clamp_(0, 255).div_(255), self.move)
 
     def base(self, y: Tensor, size: Size) -> Tensor:
-        """Each component filtered in the sliding DCT, with the tables' own error, and kept within narrowed bins.
+        """Each component filtered in the sliding DCT, with the tables' own error, or given to the prior; and kept
+        within narrowed bins.
 
         After Nosratinia (2001), who averages shifted re-compressions: a re-compression is a
         shrinking, here one that fits the quantisation error, at all 64 shifts.
@@ -129,11 +134,14 @@ class Jpeg:
         planes = self._planes(y * 255)
         filtered = []
         for plane, table, measured in zip(planes, self._component_tables, self._measured(y), strict=True):
-            variance = quantisation_error(table)
             steps = _steps(table, plane)
             plane = _from_blocks(measured * steps) if self._is_smoothed(plane, planes) else plane - 128
-            first = _clipped(thresholded(plane, THRESHOLD * variance.sqrt()), measured, steps, FIRST_BINS)
-            second = wiener(plane, first, VARIANCE * variance)
+            if self.prior is not None:
+                second = self.prior((plane + 128) / 255, steps) * 255 - 128
+            else:
+                variance = quantisation_error(table)
+                first = _clipped(thresholded(plane, THRESHOLD * variance.sqrt()), measured, steps, FIRST_BINS)
+                second = wiener(plane, first, VARIANCE * variance)
             filtered.append(_clipped(second, measured, steps, BINS) + 128)
         return dihedral(self._picture(filtered, size_of(y)).div_(255).clamp_(0, 1), self.move)
 

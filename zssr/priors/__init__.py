@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,26 +12,29 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
+from zssr.device import choose_precision, computing
 from zssr.errors import PriorError
 from zssr.priors.families import CARCNN, SRCNN, BlockCNN, JpegNet, ResNetCAR
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of network. task: what it repairs, in words."""
+    """A kind of network. task: what it repairs, in words. reach: pixels to each side that it sees, at most."""
 
     build: Callable[[], nn.Module]
     task: str
+    reach: int
 
 
 FAMILIES = {
-    "srcnn": Family(SRCNN, "JPEG, coarse qualities"),
-    "carcnn": Family(CARCNN, "JPEG, coarse qualities"),
-    "resnet-car": Family(ResNetCAR, "JPEG"),
-    "blockcnn": Family(BlockCNN, "JPEG, coarse qualities"),
-    "jpegnet": Family(JpegNet, "JPEG of any quality, told its table"),
+    "srcnn": Family(SRCNN, "JPEG, coarse qualities", 6),
+    "carcnn": Family(CARCNN, "JPEG, coarse qualities", 9),
+    "resnet-car": Family(ResNetCAR, "JPEG", 18),
+    "blockcnn": Family(BlockCNN, "JPEG, coarse qualities", 15),
+    "jpegnet": Family(JpegNet, "JPEG of any quality, told its table", 54),
 }
 
 
@@ -73,3 +78,63 @@ def load_weights(path: Path) -> tuple[nn.Module, Card]:
     except RuntimeError:
         raise PriorError(f"{path}: its weights do not fit the family '{card.family}'") from None
     return network.eval().requires_grad_(False), card
+
+
+WEIGHTS = Path(__file__).parent / "weights"
+BLOCK = 8
+TILE = 512
+
+
+class Prior:
+    """A trained network as the first estimate of a JPEG picture's components; see `Jpeg.prior`."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        """Raises PriorError."""
+        self.network, self.card = load_weights(path)
+        self.name = name
+        self.parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def __call__(self, planes: Tensor, steps: Tensor) -> Tensor:
+        """(N, 1, h, w) in [0, 1] on whole blocks, and the table's steps, to the planes repaired; in tiles that do not
+        show."""
+        network = self.network.to(planes.device)
+        precision = choose_precision("auto", planes.device)
+        table = steps.reshape(1, -1).expand(len(planes), -1)
+        reach = self.card_reach
+        height, width = planes.shape[-2:]
+        out = torch.empty_like(planes)
+        with torch.no_grad(), computing(planes.device, precision):
+            for top in range(0, height, TILE):
+                for left in range(0, width, TILE):
+                    bottom, right = min(top + TILE, height), min(left + TILE, width)
+                    first, start = max(top - reach, 0), max(left - reach, 0)
+                    piece = planes[..., first : bottom + reach, start : right + reach]
+                    done = network(piece, table).float()
+                    out[..., top:bottom, left:right] = done[
+                        ..., top - first : bottom - first, left - start : right - start
+                    ]
+        return out
+
+    @property
+    def card_reach(self) -> int:
+        """How far the network sees, in whole blocks."""
+        return -(-FAMILIES[self.card.family].reach // BLOCK) * BLOCK
+
+
+def shipped() -> dict[str, Path]:
+    """The weights that come with zssr, by name."""
+    return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
+
+
+def load_prior(name: str) -> Prior:
+    """A shipped prior by its name, or one from a file. Raises PriorError."""
+    known = shipped()
+    if name in known:
+        return Prior(known[name], name)
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}" if known else ""
+        raise PriorError(f"prior '{name}': is neither a name nor a .safetensors file{hint}")
+    return Prior(path, path.name)

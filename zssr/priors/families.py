@@ -16,8 +16,6 @@ BLOCK = 8
 class SRCNN(nn.Module):
     """9x9x64, 1x1x32, 5x5x1 (Dong, Loy, He, Tang, ECCV 2014), the last added to the picture, which trains faster."""
 
-    reach = 6
-
     def __init__(self) -> None:
         super().__init__()
         self.layers = _plain([(9, 64), (1, 32), (5, 1)])
@@ -28,8 +26,6 @@ class SRCNN(nn.Module):
 
 class CARCNN(nn.Module):
     """9x9x64, 7x7x32, 1x1x16, 5x5x1 (AR-CNN: Dong, Deng, Loy, Tang, ICCV 2015), added to the picture."""
-
-    reach = 9
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,8 +40,6 @@ class ResNetCAR(nn.Module):
 
     After EDSR (Lim et al., CVPR workshops 2017), without batch normalisation, but with the ReLU after the addition.
     """
-
-    reach = 18
 
     def __init__(self, width: int = 64, blocks: int = 8) -> None:
         super().__init__()
@@ -73,8 +67,6 @@ class BlockCNN(nn.Module):
     A 3x3 convolution and seven residual bottlenecks (1x1, 3x3, 1x1) with batch normalisation. No layer pads, so that
     24 pixels become exactly 8; all blocks of a picture are one batch.
     """
-
-    reach = 8
 
     def __init__(self, width: int = 64, inner: int = 32) -> None:
         super().__init__()
@@ -115,7 +107,6 @@ class JpegNet(nn.Module):
 
     def __init__(self, width: int = 64, blocks: int = 10) -> None:
         super().__init__()
-        self.reach = self.FOLD * (2 * blocks + 2)
         self.place = nn.Parameter(torch.zeros(1, width, BLOCK // self.FOLD, BLOCK // self.FOLD))
         self.head = nn.Conv2d(2 * self.FOLD**2, width, 3, padding=1)
         self.told = nn.Sequential(nn.Linear(BLOCK**2, width), nn.ReLU(inplace=True))
