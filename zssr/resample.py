@@ -61,6 +61,15 @@ def mirrored(index: Tensor, length: int) -> Tensor:
     return torch.minimum(period, 2 * length - 1 - period)
 
 
+def extended(x: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+    """Pictures (..., H, W) with (before, after) mirrored rows and columns around them."""
+    for dimension, (before, after) in ((-2, rows), (-1, columns)):
+        if before or after:
+            length = x.shape[dimension]
+            x = x.index_select(dimension, mirrored(torch.arange(-before, length + after, device=x.device), length))
+    return x
+
+
 @functools.lru_cache(maxsize=256)
 def _taps(
     length: int, new_length: int, scale: Fraction, kernel: str, antialias: bool, device: torch.device

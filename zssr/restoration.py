@@ -25,7 +25,7 @@ from zssr.image import Image
 from zssr.network import FOLD, Network
 from zssr.plan import Plan, Step, make_plan
 from zssr.pyramid import Pyramid
-from zssr.resample import fit, mirrored, size_of
+from zssr.resample import extended, fit, size_of
 from zssr.settings import Settings, make
 from zssr.train import Report, train
 from zssr.version import __version__
@@ -385,8 +385,9 @@ class _Run:
         wanted = step.degradation.damaged(step.size)
         lead = step.degradation.lead
         if lead != (0, 0):
-            base, hints = (_led(x, lead) for x in (base, hints))
-            wanted = None if wanted is None else _led(wanted.float(), lead) > 0
+            rows, columns = (lead[0], 0), (lead[1], 0)
+            base, hints = (extended(x, rows, columns) for x in (base, hints))
+            wanted = None if wanted is None else extended(wanted, rows, columns)
         last = self.reports[-1]
         moves = self._moves(last.seconds / max(last.steps, 1))
         if moves != self.plan.moves and step is self.plan.steps[-1]:
@@ -466,14 +467,6 @@ def _without_prior(chain: Chain) -> Chain:
     return Chain(
         tuple(dataclasses.replace(part, prior=None) if isinstance(part, Jpeg) else part for part in chain.parts)
     )
-
-
-def _led(x: Tensor, lead: tuple[int, int]) -> Tensor:
-    """x with its first rows and columns mirrored in front of it."""
-    for dimension, count in zip((-2, -1), lead, strict=True):
-        index = mirrored(torch.arange(-count, x.shape[dimension], device=x.device), x.shape[dimension])
-        x = x.index_select(dimension, index)
-    return x
 
 
 def _to_image(source: Source, settings: Settings) -> Image:

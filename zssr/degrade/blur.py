@@ -68,14 +68,18 @@ class Blur:
         return x
 
     def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = ROUNDING) -> Tensor:
-        """Back-projection until x degrades to y within the rounding error."""
+        """Landweber's iteration until x degrades to y within the rounding error.
+
+        The misfit is blurred before it is added: what of it the blur cannot have passed is rounding, or a blur other
+        than thought, and added as it is grows with every step.
+        """
         x = self._inside(x, y)
         share = 1.0 if self.region is None else self.region.pixels.float().mean().item()
         for _ in range(steps):
             misfit = self._inside(y - self.degrade(x), torch.zeros_like(y))
             if (misfit.square().mean() / share).sqrt() <= tolerance:
                 break
-            x = self._inside((x + misfit).clamp_(0, 1), y)
+            x = self._inside((x + self._filter.degrade(misfit.flip(-2, -1)).flip(-2, -1)).clamp_(0, 1), y)
         return x
 
     def hints(self, y: Tensor, size: Size) -> Tensor:

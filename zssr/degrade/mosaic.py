@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zssr.degrade.region import PLACE, Region
 from zssr.errors import SettingsError
-from zssr.resample import Scale, Size, resize, size_of
+from zssr.resample import Scale, Size, extended, resize, size_of
 
 SMALLEST_CELL, LARGEST_CELL = 2, 64
 BASE_STEPS = 4
@@ -73,8 +73,9 @@ class Mosaic:
         """The means of the cells, made right within a rounding error, smoothly first."""
         region = self.region.pixels.to(x.device)
         means = self.cells(y)
+        touched = functional.avg_pool2d(self._padded_region(x), self.cell) > 0
         for step in range(PROJECTION_STEPS):
-            misfit = means - self.cells(torch.where(region, x, y))
+            misfit = (means - self.cells(torch.where(region, x, y))) * touched
             if misfit.abs().max() <= HALF_LEVEL:
                 break
             if step < PROJECTION_STEPS // 2:
@@ -118,17 +119,24 @@ class Mosaic:
 
     def cells(self, x: Tensor) -> Tensor:
         """(N, C, rows, columns): the mean of a cell's pixels in the region, or of all where it has none."""
-        margins = self._margins(size_of(x))
-        inside = self.region.pixels.to(x)
-        share = functional.avg_pool2d(functional.pad(inside, margins), self.cell)
-        weight = torch.where(self._spread(share, size_of(x)) > 0, inside, 1)
-        total = functional.avg_pool2d(functional.pad(x * weight, margins), self.cell)
-        return total / functional.avg_pool2d(functional.pad(weight, margins), self.cell)
+        left, right, top, bottom = self._margins(size_of(x))
+        inside = self._padded_region(x)
+        # A cell that only surrounds the region is whole, continued by mirroring where the picture ends: the mean of a
+        # row or two at the border would be taken for that of a cell.
+        weight = torch.where(self._repeated(functional.avg_pool2d(inside, self.cell)) > 0, inside, 1)
+        total = functional.avg_pool2d(extended(x, (top, bottom), (left, right)) * weight, self.cell)
+        return total / functional.avg_pool2d(weight, self.cell)
+
+    def _padded_region(self, x: Tensor) -> Tensor:
+        """(1, 1, H, W) on whole cells: 1 in the region, 0 around it, with x's type."""
+        return functional.pad(self.region.pixels.to(x), self._margins(size_of(x)))
+
+    def _repeated(self, cells: Tensor) -> Tensor:
+        return cells.repeat_interleave(self.cell[0], -2).repeat_interleave(self.cell[1], -1)
 
     def _spread(self, cells: Tensor, size: Size) -> Tensor:
         left, _, top, _ = self._margins(size)
-        whole = cells.repeat_interleave(self.cell[0], -2).repeat_interleave(self.cell[1], -1)
-        return whole[..., top : top + size[0], left : left + size[1]]
+        return self._repeated(cells)[..., top : top + size[0], left : left + size[1]]
 
     def _interpolated(self, cells: Tensor, size: Size) -> Tensor:
         left, _, top, _ = self._margins(size)
