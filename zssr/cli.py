@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import glob
 import json
+import math
 import os
 import shutil
 import signal
@@ -136,6 +137,15 @@ def _number(kind: str) -> Any:
     return parse
 
 
+def _amount(text: str) -> str | float:
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a number") from None
+
+
 def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
     groups: dict[str, Any] = {}
     for name, spec in all_settings.specs().items():
@@ -150,7 +160,7 @@ def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
             if spec.kind in _NUMBERS:
                 options["type"] = _number(spec.kind)
             if spec.kind == "amount":
-                options["type"] = lambda text: text if text == "auto" else _number("float")(text)
+                options["type"] = _amount
             options["metavar"] = spec.metavar
             if spec.choices:
                 options["metavar"] = "|".join(spec.choices) if len(spec.choices) < 4 else "NAME"
@@ -438,9 +448,14 @@ def _check_writable(target: Path, format: str, picture: Any, out_size: tuple[int
 
 def _summary(result: Result) -> str:
     height, width = result.image.size
-    agreement = f"agrees with the input to {result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
+    figures = f"{result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
+    if any(part.noisy for part in result.plan.steps[-1].degradation.parts):
+        agreement = f"differs from the input by {figures}, mostly the noise taken out"
+    else:
+        agreement = f"agrees with the input to {figures}"
     if result.agreement.coefficients is not None:
-        agreement += f", {100 * result.agreement.coefficients:.1f} % of the JPEG coefficients are the file's"
+        share = math.floor(1000 * result.agreement.coefficients) / 10  # 100 only where all are the same
+        agreement += f", {share:.1f} % of the JPEG coefficients are the file's"
     kept = not result.plan.undoes
     how = "" if result.learned else ", unchanged" if kept else ", first estimate only"
     return f"{width}x{height}{how}, {result.seconds:.1f} s, {agreement}"
@@ -681,9 +696,11 @@ def _evaluate(arguments: Sequence[str]) -> int:
 
     damage = None if options.damage is None else Damage.parse(options.damage)
     shell = _Shell(options.quiet, False, sys.stdout)
-    print(Score.heading("bicubic" if damage is None else before(damage)))
+    heading = [Score.heading("bicubic" if damage is None else before(damage))]
 
     def show(score: Score) -> None:
+        while heading:  # once, when all that can be refused has been
+            print(heading.pop())
         print(score.row(), flush=True)
 
     if options.results:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zssr import image as images
 from zssr.degrade import Blur, Degradation, Jpeg, Missing, Mosaic, Noise, Region
-from zssr.degrade.downscale import read_kernel
+from zssr.degrade.downscale import LARGEST_SIGMA, SMALLEST_SIGMA, read_kernel
 from zssr.degrade.jpeg import nearest_quality
 from zssr.diagnose import Finding, diagnose, of_quality
-from zssr.errors import PictureError, SettingsError
+from zssr.errors import KernelError, PictureError, SettingsError
 from zssr.image import Image
 from zssr.resample import Size
 from zssr.settings import Area, Settings, parse_areas
@@ -123,15 +124,10 @@ def _sensible(
     """Without what was found only because of another damage, unless it was asked for."""
     kept = []
     coarse = any(isinstance(d, Jpeg) and nearest_quality(d.tables[0]) < NOISE_SURVIVES for _, d in taken)
-    mosaics = [d.region for _, d in taken if isinstance(d, Mosaic)]
     for kind, damage in taken:
         if isinstance(damage, Noise) and coarse and "noise" not in wanted:
             notes.append("noise under compression is left to the repair of the compression (--noise undoes it)")
             continue
-        if isinstance(damage, Blur) and damage.region is not None and "blur" not in wanted:
-            pixels = damage.region.pixels
-            if any(bool((pixels & region.pixels).any()) for region in mosaics):
-                continue
         kept.append((kind, damage))
     return kept
 
@@ -162,6 +158,8 @@ def mask_of(path: str, size: Size) -> Region:
 
 def _region(name: str, area: Area, size: Size) -> Region:
     if area.file is not None:
+        if not Path(area.file).exists():
+            raise SettingsError(f"{name} '{area.file}': is neither X,Y,WIDTH,HEIGHT in pixels nor a file with a mask")
         return mask_of(area.file, size)
     if area.rectangle is None:
         return Region.rectangle(size, 0, 0, *size)
@@ -200,7 +198,12 @@ def _blur(area: Area, image: Image) -> Blur:
         raise SettingsError("blurred: give one SIGMA")
     if area.amounts:
         kernel = f"gaussian:{area.amounts[0]:g}"
-        read_kernel(kernel)
+        try:
+            read_kernel(kernel)
+        except KernelError:
+            raise SettingsError(
+                f"blurred: SIGMA {area.amounts[0]:g} must lie between {SMALLEST_SIGMA:g} and {LARGEST_SIGMA:g}"
+            ) from None
     else:
         found = [finding.damage for finding in diagnose(image, ("blur",))]
         fitting = [

@@ -134,12 +134,12 @@ class Damage:
         found: dict[str, Any] = {}
         for part in text.split("+"):
             kind, _, amount = part.strip().partition(":")
-            if kind not in _AMOUNTS or kind in found:
+            if kind in found:
+                raise SettingsError(f"damage '{part}': {kind} is there twice")
+            if kind not in _AMOUNTS:
                 near = difflib.get_close_matches(kind, _AMOUNTS, 1, 0.5)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
-                raise SettingsError(
-                    f"damage '{part}': must be of {', '.join(_AMOUNTS)}, each once, such as jpeg:10+scale:2{hint}"
-                )
+                raise SettingsError(f"damage '{part}': must be of {', '.join(_AMOUNTS)}, such as jpeg:10+scale:2{hint}")
             read, low, high, meaning = _AMOUNTS[kind]
             try:
                 found[kind] = read(amount)
@@ -380,7 +380,7 @@ def _factor(settings: Settings) -> tuple[Any, Any]:
     factor = settings.factor()
     assert factor is not None  # the command has no --size
     if max(factor) == 1:
-        raise SettingsError("scale 1: there is nothing to evaluate; give a larger --scale")
+        raise SettingsError("scale 1: there is nothing to evaluate; give a larger --scale, or --damage")
     return factor
 
 

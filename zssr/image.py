@@ -262,7 +262,7 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
 def _jpeg_data(opened: PIL.Image.Image, data: bytes) -> JpegData | None:
     """The file's own coefficients; None where its components are not luma and chroma."""
     names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
-    if opened.info.get("adobe_transform") == 0 or names == list(b"RGB"):
+    if len(names) > 1 and (opened.info.get("adobe_transform") == 0 or names == list(b"RGB")):
         return None
     # The library reads files only. The data were decoded whole before, so it does not meet a broken one.
     with tempfile.TemporaryDirectory(prefix="zssr-") as folder:

@@ -197,7 +197,8 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     learns = out_size != image.size or bool(damage.parts)
     local = known(damage.parts, image.size)
     if not learns:
-        notes.append("nothing to repair or enlarge was found: the picture is kept as it is")
+        looked = "asked for" if settings.repair == "none" else "found"
+        notes.append(f"nothing to repair or enlarge was {looked}: the picture is kept as it is")
     elif settings.num_epochs == 0:
         learns = False
         notes.append("no training was asked for: a plain first estimate")

@@ -258,15 +258,13 @@ class _Run:
         pixels, alpha = self.image.pixels, self.input.alpha
         if self.plan.undoes:
             pixels = self._restored()[0].cpu()
-        agreement = self._agreement(pixels)  # of the whole restoration, before it is cut or weakened
         if self.plan.cut is not None:
+            agreement = self._agreement(pixels)  # before cells that reach out of the picture are cut
             top, left, height, width = self.plan.cut
-            pixels = pixels[:, top : top + height, left : left + width]
-        if self.settings.strength < 1:
-            plain = self.input.pixels
-            if pixels.shape != plain.shape:
-                plain = fit(plain, (pixels.shape[-2], pixels.shape[-1])).clamp_(0, 1)
-            pixels = torch.lerp(plain, pixels, self.settings.strength)
+            pixels = self._weakened(pixels[:, top : top + height, left : left + width])
+        else:
+            pixels = self._weakened(pixels)
+            agreement = self._agreement(pixels)
         if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
             alpha = fit(alpha, (pixels.shape[-2], pixels.shape[-1])).clamp_(0, 1)
         image = dataclasses.replace(self.input, pixels=pixels, alpha=alpha, notes=(), jpeg=None)
@@ -277,6 +275,15 @@ class _Run:
             image, self.plan, self.settings, agreement, tuple(self.reports), seconds, tuple(self.notes),
             self.learned,
         )  # fmt: skip
+
+    def _weakened(self, pixels: Tensor) -> Tensor:
+        """Mixed with the input, as the strength asks for."""
+        if self.settings.strength == 1:
+            return pixels
+        plain = self.input.pixels
+        if pixels.shape != plain.shape:
+            plain = fit(plain, size_of(pixels)).clamp_(0, 1)
+        return torch.lerp(plain, pixels, self.settings.strength)
 
     def _restored(self) -> Tensor:
         """(1, C, *out_size): every step starts from the input itself, with one network carried on."""
@@ -418,6 +425,8 @@ class _Run:
         expected = Chain(tuple(part for part in self.plan.steps[-1].degradation.parts if not part.noisy))
         rng = torch.Generator().manual_seed(self.settings.seed)
         squares, worst = 0.0, 0.0
+        alpha = self.image.alpha
+        visible = torch.ones(1, 1, 1) if alpha is None or not alpha.any() else (alpha > 0).float()
         peak = self.image.peak
         # Channel by channel, which needs less memory, unless the damage mixes them.
         together = any(isinstance(part, Jpeg) for part in expected.parts)
@@ -428,8 +437,8 @@ class _Run:
             again = expected.degrade(saved[None], rng)[0]
             if expected.parts and isinstance(expected.parts[-1], Missing):  # nothing was measured there
                 target = expected.parts[-1].project(again[None], target[None])[0]
-            difference = (again - target).mul_(255)
-            squares += difference.square().mean().item() / len(groups)
+            difference = (again - target).mul_(255).mul_(visible)
+            squares += difference.square().mean().item() / visible.mean().item() / len(groups)
             worst = max(worst, difference.abs().max().item())
         last = expected.parts[-1] if expected.parts else None
         share = None

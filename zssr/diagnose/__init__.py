@@ -55,7 +55,16 @@ def diagnose(image: Image, kinds: Sequence[str] = REPAIRS, earlier: bool = True)
         "blur": _blurs,
         "scratches": _scratches,
     }
-    return tuple(finding for kind in REPAIRS if kind in kinds for finding in finders[kind](image, pixels))
+    found = [finding for kind in REPAIRS if kind in kinds for finding in finders[kind](image, pixels)]
+    mosaics = [finding.damage.region for finding in found if isinstance(finding.damage, Mosaic)]
+    return tuple(finding for finding in found if not _is_a_mosaic(finding.damage, mosaics))
+
+
+def _is_a_mosaic(damage: Degradation | None, mosaics: list[Region]) -> bool:
+    """Whether what looks blurred is so because it is pixelated."""
+    if not isinstance(damage, Blur) or damage.region is None:
+        return False
+    return any(bool((damage.region.pixels & region.pixels).any()) for region in mosaics)
 
 
 def of_file(data: JpegData) -> Jpeg | None:
