@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_without_compression_a_prior_is_left_out(cat: Image, tmp_path: Path) -> 
     path = weights(tmp_path / "a.safetensors", "srcnn", 0)
     result = zssr.restore(cat, prior=str(path), **QUICK)
     assert any("there is none to undo" in note for note in result.notes)
+
+
+def test_priors_side_by_side(cat: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    zssr.save(Image(cat.pixels[:, :48, :56].contiguous()), tmp_path / "pictures" / "a.png")
+    path = weights(tmp_path / "mine.safetensors", "srcnn", 0)
+    command = ["evaluate", str(tmp_path / "pictures"), "--damage", "jpeg:10", "--num-epochs", "0", "-q"]
+    assert main([*command, "--prior", f"none,{path}", "--json", str(tmp_path / "a.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[-2:]] == [["none", "0"], ["mine.safetensors", "8129"]]
+    assert set(json.loads((tmp_path / "a.json").read_text())) == {"none", str(path)}
+    assert main([*command, "--prior", f"none,{path}", "--save", str(tmp_path)]) == 2
 
 
 def test_unknown_priors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import dataclasses
 import difflib
 import glob
 import json
@@ -29,6 +30,7 @@ from zssr.settings import Settings
 from zssr.version import __version__
 
 if TYPE_CHECKING:
+    from zssr.evaluate import Table
     from zssr.restoration import Progress, Result
 
 DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -703,15 +705,40 @@ def _evaluate(arguments: Sequence[str]) -> int:
             print(heading.pop())
         print(score.row(), flush=True)
 
-    if options.results:
-        table = score_results(Path(options.results), Path(options.truth), settings, show)
-    else:
-        save = None if options.save is None else Path(options.save)
-        table = evaluate(Path(options.folder), settings, show, shell.bars, save, damage, options.separately)
-    print(table.mean().row())
-    print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
+    tables = {}
+    priors = settings.prior.split(",")
+    if len(priors) > 1 and options.save is not None:
+        raise SettingsError("evaluate: --save needs one --prior, as the results would have the same names")
+    for prior in priors:
+        if options.results:
+            table = score_results(Path(options.results), Path(options.truth), settings, show)
+        else:
+            save = None if options.save is None else Path(options.save)
+            chosen = dataclasses.replace(settings, prior=prior)
+            if len(priors) > 1:
+                shell.say(f"prior {prior}")
+            table = evaluate(Path(options.folder), chosen, show, shell.bars, save, damage, options.separately)
+        print(table.mean().row())
+        print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
+        tables[prior] = table
+    if len(priors) > 1:
+        _compare_priors(tables)
     if options.json_file:
         from zssr.image import write
 
-        write((json.dumps(table.to_json(), indent=1) + "\n").encode(), options.json_file, settings.overwrite)
+        data = {prior: table.to_json() for prior, table in tables.items()} if len(tables) > 1 else table.to_json()
+        write((json.dumps(data, indent=1) + "\n").encode(), options.json_file, settings.overwrite)
     return DONE
+
+
+def _compare_priors(tables: dict[str, Table]) -> None:
+    from zssr.priors import load_prior
+
+    print(f"\n{'prior':24}{'parameters':>12}{'PSNR':>9}{'gain':>7}{'SSIM':>9}{'PSNR-B':>9}{'CPU s':>9}")
+    for name, table in tables.items():
+        mean = table.mean()
+        parameters = 0 if name == "none" else load_prior(name).parameters
+        print(
+            f"{Path(name).name[:23]:24}{parameters:12}{mean.psnr:9.2f}{mean.psnr - mean.before_psnr:+7.2f}"
+            f"{mean.ssim:9.4f}{mean.psnr_b:9.2f}{mean.cpu_seconds:9.1f}"
+        )
