@@ -33,7 +33,7 @@ from zssr.degrade.downscale import read_kernel
 from zssr.degrade.jpeg import nearest_quality, standard_tables
 from zssr.diagnose import of_file
 from zssr.errors import KernelError, SettingsError
-from zssr.image import dihedral
+from zssr.image import Image, dihedral
 
 HALF = (Fraction(1, 2), Fraction(1, 2))
 LOPSIDED = ((0.0, 0.1, 0.3, 0.1), (0.0, 0.2, 0.1, 0.0), (0.2, 0.0, 0.0, 0.0))  # 3x4, no symmetry
@@ -419,3 +419,23 @@ def test_deblurring() -> None:
     blur = Blur("gaussian:1.5")
     y = blur.degrade(x)
     assert (blur.base(y, (64, 72)) - x).square().mean() < 0.7 * (y - x).square().mean()
+
+
+def test_a_sharpening_kernel_does_not_run_away(picture: Image) -> None:
+    """Its gain is over one, and the iteration would grow without end."""
+    sharp = ((0.0, -0.2, 0.0), (-0.2, 1.8, -0.2), (0.0, -0.2, 0.0))
+    blur = Blur(sharp)
+    x = picture.pixels[None]
+    y = blur.degrade(x).clamp(0, 1)
+    projected = blur.project(y, y)
+    assert (blur.degrade(projected) - y).abs().mean() < 0.5 * (blur.degrade(y) - y).abs().mean()
+
+
+def test_a_blurred_part_becomes_no_checkerboard(picture: Image) -> None:
+    """Blurred a little otherwise than thought, and rounded: adding the misfit as it is would bring that up."""
+    x = picture.pixels[None]
+    region = Region.rectangle((x.shape[-2], x.shape[-1]), 10, 10, 40, 44)
+    y = Blur("gaussian:2.7", region).degrade(x).mul(255).round().div(255)
+    blur = Blur("gaussian:3", region)
+    base = blur.base(y, (x.shape[-2], x.shape[-1]))
+    assert (blur.project(base, y) - x).square().mean() < 1.1 * (y - x).square().mean()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,7 +18,7 @@ import safetensors.torch
 import torch
 
 from zssr.cli import main
-from zssr.errors import OutputError, PictureError, PriorError, SettingsError
+from zssr.errors import OutputError, PictureError, PriorError, SettingsError, ZssrError
 from zssr.priors import FAMILIES, load_weights
 from zssr.priors.pretrain import RECIPES, Samples, find, load_planes, pretrain, rate, recipe_for, split
 
@@ -142,6 +143,51 @@ def test_bad_data_and_files(data: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["pretrain", "srcnn", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "b.safetensors")]) == 1
     assert main(["pretrain", "nonsense", "--data", str(data), "--out", str(tmp_path / "b.safetensors")]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "words"),
+    [
+        ("a.pt", {}, OutputError, "ends with .safetensors"),
+        ("a.checkpoint", {}, OutputError, "ends with .safetensors"),
+        ("missing/a.safetensors", {}, OutputError, "cannot be written there"),
+        ("a.safetensors", {"save_every": 0}, SettingsError, "save_every"),
+        ("a.safetensors", {"workers": -1}, SettingsError, "workers"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_at_once(
+    data: Path, tmp_path: Path, name: str, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        pretrain("srcnn", data, tmp_path / name, TINY, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_are_not_lost(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.safetensors"
+    log = out.with_suffix(".csv")
+    log.write_text("mine")
+    with pytest.raises(OutputError, match=r"a\.csv: exists"):
+        pretrain("srcnn", data, out, TINY)
+    assert log.read_text() == "mine"
+    log.unlink()
+    for text in (b"", b"nonsense"):
+        out.with_suffix(".checkpoint").write_bytes(text)
+        with pytest.raises(OutputError, match="cannot be read as a checkpoint"):
+            pretrain("srcnn", data, out, TINY)
+
+
+def test_diverging_is_said(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_for("srcnn", steps=60, batch=1, crop=16, lr=1e30)
+    with pytest.raises(ZssrError, match="diverged"):
+        pretrain("srcnn", data, tmp_path / "a.safetensors", recipe, workers=0, save_every=3)
+
+
+def test_random_state_is_untouched(data: Path, tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    pretrain("srcnn", data, tmp_path / "a.safetensors", TINY)
+    load_weights(tmp_path / "a.safetensors")
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_checkpoint_of_another_training_is_refused(data: Path, tmp_path: Path) -> None:

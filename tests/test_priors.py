@@ -52,7 +52,6 @@ def test_tiles_do_not_show(family: str, tmp_path: Path, monkeypatch: pytest.Monk
     prior = Prior(weights(tmp_path / "a.safetensors", family, 0.02), "a")
     x = torch.rand(1, 1, 200, 168, generator=torch.Generator().manual_seed(0))
     steps = torch.tensor(standard_tables(20)[0]).reshape(8, 8).float()
-    monkeypatch.setattr(priors, "choose_precision", lambda name, device: torch.float32)
     whole = prior(x, steps)
     monkeypatch.setattr(priors, "TILE", 64)
     assert (whole - prior(x, steps)).abs().max() < 1e-4

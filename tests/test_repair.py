@@ -242,3 +242,10 @@ def test_every_damage_is_evaluated_by_one_command(
 def test_damages_that_are_none(text: str) -> None:
     with pytest.raises(SettingsError, match="damage"):
         Damage.parse(text)
+
+
+def test_a_mosaic_given_by_hand_is_not_undone_as_a_blur_too(cat: Image) -> None:
+    region = Region.rectangle(cat.size, 16, 16, 64, 64)
+    pixels = Mosaic(region, (16, 16)).degrade(cat.pixels[None])[0]
+    plan = make_plan(Image(pixels), make(mosaic="16,16,64,64:16"))
+    assert [type(part) for part in plan.steps[-1].degradation.parts] == [Mosaic]

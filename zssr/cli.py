@@ -457,7 +457,7 @@ def _summary(result: Result) -> str:
         agreement = f"agrees with the input to {figures}"
     if result.agreement.coefficients is not None:
         share = math.floor(1000 * result.agreement.coefficients) / 10  # 100 only where all are the same
-        agreement += f", {share:.1f} % of the JPEG coefficients are the file's"
+        agreement += f", {share:.1f} % of the JPEG coefficients are the same again"
     kept = not result.plan.undoes
     how = "" if result.learned else ", unchanged" if kept else ", first estimate only"
     return f"{width}x{height}{how}, {result.seconds:.1f} s, {agreement}"
@@ -561,7 +561,7 @@ def _diagnose(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     jobs, failures = _find(options.inputs)
     from zssr import image as images
-    from zssr.diagnose import describe, diagnose
+    from zssr.diagnose import describe, diagnose, without_echoes
 
     for job in jobs:
         name = str(job.path or "standard input")
@@ -571,7 +571,7 @@ def _diagnose(arguments: Sequence[str]) -> int:
             failures.append(str(error))
             _complain(error, SOME_FAILED)
             continue
-        findings = diagnose(picture)
+        findings = without_echoes(diagnose(picture))
         height, width = picture.size
         if options.as_json:
             found = [finding.to_json() for finding in findings]

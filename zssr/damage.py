@@ -14,7 +14,7 @@ from zssr import image as images
 from zssr.degrade import Blur, Degradation, Jpeg, Missing, Mosaic, Noise, Region
 from zssr.degrade.downscale import LARGEST_SIGMA, SMALLEST_SIGMA, read_kernel
 from zssr.degrade.jpeg import nearest_quality
-from zssr.diagnose import Finding, diagnose, of_quality
+from zssr.diagnose import Finding, diagnose, is_pixelated, of_quality
 from zssr.errors import KernelError, PictureError, SettingsError
 from zssr.image import Image
 from zssr.resample import Size
@@ -124,9 +124,12 @@ def _sensible(
     """Without what was found only because of another damage, unless it was asked for."""
     kept = []
     coarse = any(isinstance(d, Jpeg) and nearest_quality(d.tables[0]) < NOISE_SURVIVES for _, d in taken)
+    mosaics = [d.region for _, d in taken if isinstance(d, Mosaic)]
     for kind, damage in taken:
         if isinstance(damage, Noise) and coarse and "noise" not in wanted:
             notes.append("noise under compression is left to the repair of the compression (--noise undoes it)")
+            continue
+        if "blur" not in wanted and is_pixelated(damage, mosaics):
             continue
         kept.append((kind, damage))
     return kept

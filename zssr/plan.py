@@ -179,7 +179,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     _check_memory(out_size, int(BYTES_OF_RUNTIME + BYTES_A_RESULT * channels * math.prod(out_size)))
     damage = damage_of(image, settings, out_size != image.size)
     notes += damage.notes
-    damage = _with_prior(damage, settings, notes)
+    damage = _with_prior(damage, settings, precision, notes)
     cut = None
     if damage.whole_mosaic is not None:
         mosaic = damage.whole_mosaic
@@ -257,11 +257,11 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     return plan
 
 
-def _with_prior(damage: Damage, settings: Settings, notes: list[str]) -> Damage:
+def _with_prior(damage: Damage, settings: Settings, precision: torch.dtype, notes: list[str]) -> Damage:
     """Compression's first estimate left to the prior, where one is asked for."""
     if settings.prior == "none":
         return damage
-    prior = load_prior(settings.prior)
+    prior = load_prior(settings.prior, precision)
     parts = tuple(dataclasses.replace(part, prior=prior) if isinstance(part, Jpeg) else part for part in damage.parts)
     if not any(isinstance(part, Jpeg) for part in parts):
         notes.append(f"prior {prior.name}: repairs JPEG compression, and there is none to undo")

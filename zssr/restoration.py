@@ -32,6 +32,7 @@ from zssr.version import __version__
 
 # What a budget sets aside for after training.
 SAFETY = 1.15  # applying is estimated from training, and a little slower than the arithmetic says
+HARMLESS = 0.1 / 255  # by which a prior may be worse, as on flat pictures
 JUDGED_SIDE = 384  # of the piece of the picture that a prior is judged on
 SECONDS_A_PIXEL = 4e-7  # base, projection, agreement and encoding
 
@@ -240,7 +241,7 @@ class _Run:
             f"prior {self.settings.prior}: {with_prior * 255:.2f} grey levels of error on pairs of this picture,"
             f" {without * 255:.2f} without it"
         )
-        if with_prior <= without:
+        if with_prior <= without + HARMLESS:
             self.notes.append(words)
             return
         if self.settings.prior_strict:
@@ -444,7 +445,7 @@ class _Run:
         share = None
         if isinstance(last, Jpeg):
             before = Chain(expected.parts[:-1]).degrade(pixels.mul(peak).round_().div_(peak)[None], rng)
-            share = round(last.same_coefficients(before, self.picture.cpu()), 4)
+            share = last.same_coefficients(before, self.picture.cpu())
         return Agreement(round(math.sqrt(squares), 4), round(worst, 4), share)
 
     def _moves(self, step_seconds: float) -> frozenset[int]:

@@ -586,7 +586,7 @@ def parse_areas(name: str, text: str | None) -> list[Area]:
             where, amount = (part.strip(), "") if not colon or len(where) < 2 else (where, amount)
         numbers = re.fullmatch(r"(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})", where.replace(" ", ""))
         amounts = re.fullmatch(r"(\d+(?:\.\d+)?)(?:[xX](\d+))?", amount)
-        if re.fullmatch(r"[-\d, ]+", where) and "-" in where:
+        if re.fullmatch(r"[-\d ]+(,[-\d ]+){3}", where) and "-" in where:
             raise SettingsError(f"{name} '{part}': reaches outside the picture")
         if not where or (amount and not amounts) or (re.fullmatch(r"[\d, ]+", where) and not numbers):
             unit = "CELL" if name == "mosaic" else "SIGMA"

@@ -68,18 +68,22 @@ class Blur:
         return x
 
     def project(self, x: Tensor, y: Tensor, steps: int = 50, tolerance: float = ROUNDING) -> Tensor:
-        """Landweber's iteration until x degrades to y within the rounding error.
+        """Landweber's iteration until x degrades to y within the rounding error, or for so many steps.
 
         The misfit is blurred before it is added: what of it the blur cannot have passed is rounding, or a blur other
         than thought, and added as it is grows with every step.
         """
         x = self._inside(x, y)
         share = 1.0 if self.region is None else self.region.pixels.float().mean().item()
+        weights = self._filter.weights
+        # The iteration converges while the kernel's gain, squared, is below 2; without negative weights it is 1.
+        gain = 1.0 if weights is None else max(1.0, weights.abs().sum().item()) ** 2
         for _ in range(steps):
             misfit = self._inside(y - self.degrade(x), torch.zeros_like(y))
             if (misfit.square().mean() / share).sqrt() <= tolerance:
                 break
-            x = self._inside((x + self._filter.degrade(misfit.flip(-2, -1)).flip(-2, -1)).clamp_(0, 1), y)
+            change = self._filter.degrade(misfit.flip(-2, -1)).flip(-2, -1) / gain
+            x = self._inside((x + change).clamp_(0, 1), y)
         return x
 
     def hints(self, y: Tensor, size: Size) -> Tensor:

@@ -137,7 +137,7 @@ class Jpeg:
             steps = _steps(table, plane)
             plane = _from_blocks(measured * steps) if self._is_smoothed(plane, planes) else plane - 128
             if self.prior is not None:
-                second = self.prior((plane + 128) / 255, steps) * 255 - 128
+                second = self.prior((plane + 128).round_().clamp_(0, 255) / 255, steps) * 255 - 128
             else:
                 variance = quantisation_error(table)
                 first = _clipped(thresholded(plane, THRESHOLD * variance.sqrt()), measured, steps, FIRST_BINS)
@@ -168,7 +168,7 @@ class Jpeg:
         planes = self._planes(x.mul(255).round_().clamp_(0, 255))
         same = total = 0
         for plane, table, wanted in zip(planes, self._component_tables, self._measured(y), strict=True):
-            equal = _to_blocks(plane - 128).div_(_steps(table, plane)).round_() == wanted
+            equal = _to_blocks(plane.round() - 128).div_(_steps(table, plane)).round_() == wanted
             same, total = same + int(equal.sum()), total + equal.numel()
         return same / total
 

@@ -55,12 +55,16 @@ def diagnose(image: Image, kinds: Sequence[str] = REPAIRS, earlier: bool = True)
         "blur": _blurs,
         "scratches": _scratches,
     }
-    found = [finding for kind in REPAIRS if kind in kinds for finding in finders[kind](image, pixels)]
-    mosaics = [finding.damage.region for finding in found if isinstance(finding.damage, Mosaic)]
-    return tuple(finding for finding in found if not _is_a_mosaic(finding.damage, mosaics))
+    return tuple(finding for kind in REPAIRS if kind in kinds for finding in finders[kind](image, pixels))
 
 
-def _is_a_mosaic(damage: Degradation | None, mosaics: list[Region]) -> bool:
+def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Without blurred parts that look so because they are surely pixelated."""
+    mosaics = [finding.damage.region for finding in findings if finding.sure and isinstance(finding.damage, Mosaic)]
+    return tuple(finding for finding in findings if not is_pixelated(finding.damage, mosaics))
+
+
+def is_pixelated(damage: Degradation | None, mosaics: list[Region]) -> bool:
     """Whether what looks blurred is so because it is pixelated."""
     if not isinstance(damage, Blur) or damage.region is None:
         return False

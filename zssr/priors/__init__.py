@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from zssr.device import choose_precision, computing
+from zssr.device import computing
 from zssr.errors import PriorError
 from zssr.priors.families import CARCNN, SRCNN, BlockCNN, JpegNet, ResNetCAR
 
@@ -54,6 +54,13 @@ class Card:
     machine: str
 
 
+def untrained(family: str, seed: int) -> nn.Module:
+    """A network with the initial weights of a seed; the caller's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        return FAMILIES[family].build()
+
+
 def save_weights(path: Path, weights: dict[str, Tensor], card: Card) -> None:
     """As safetensors, the card in its header. Raises OSError."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
@@ -72,24 +79,27 @@ def load_weights(path: Path) -> tuple[nn.Module, Card]:
         raise PriorError(f"{path}: holds no card of zssr; was it made by zssr pretrain?") from None
     if card.family not in FAMILIES:
         raise PriorError(f"{path}: is of the family '{card.family}', which is unknown here")
-    network = FAMILIES[card.family].build()
+    network = untrained(card.family, 0)
     try:
         network.load_state_dict(weights)
     except RuntimeError:
         raise PriorError(f"{path}: its weights do not fit the family '{card.family}'") from None
+    if not {"before", "after"} <= set(card.validation) or "training" not in card.pictures:
+        raise PriorError(f"{path}: its card lacks figures or pictures")
     return network.eval().requires_grad_(False), card
 
 
 WEIGHTS = Path(__file__).parent / "weights"
 BLOCK = 8
-TILE = 512
+TILE = 256  # a family that sees each block nine times over needs a gigabyte for one of 512
 
 
 class Prior:
     """A trained network as the first estimate of a JPEG picture's components; see `Jpeg.prior`."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        """Raises PriorError."""
+    def __init__(self, path: Path, name: str, precision: torch.dtype = torch.float32) -> None:
+        """precision: the number format it computes in. Raises PriorError."""
+        self.precision = precision
         self.network, self.card = load_weights(path)
         self.name = name
         self.parameters = sum(parameter.numel() for parameter in self.network.parameters())
@@ -99,12 +109,11 @@ class Prior:
         """(N, 1, h, w) in [0, 1] on whole blocks, and the table's steps, to the planes repaired; in tiles that do not
         show."""
         network = self.network.to(planes.device)
-        precision = choose_precision("auto", planes.device)
         table = steps.reshape(1, -1).expand(len(planes), -1)
         reach = self.card_reach
         height, width = planes.shape[-2:]
         out = torch.empty_like(planes)
-        with torch.no_grad(), computing(planes.device, precision):
+        with torch.no_grad(), computing(planes.device, self.precision):
             for top in range(0, height, TILE):
                 for left in range(0, width, TILE):
                     bottom, right = min(top + TILE, height), min(left + TILE, width)
@@ -127,14 +136,14 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
-def load_prior(name: str) -> Prior:
+def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior:
     """A shipped prior by its name, or one from a file. Raises PriorError."""
     known = shipped()
     if name in known:
-        return Prior(known[name], name)
+        return Prior(known[name], name, precision)
     path = Path(name)
     if path.suffix != ".safetensors":
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}" if known else ""
         raise PriorError(f"prior '{name}': is neither a name nor a .safetensors file{hint}")
-    return Prior(path, path.name)
+    return Prior(path, path.name, precision)

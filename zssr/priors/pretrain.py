@@ -12,8 +12,9 @@ import difflib
 import hashlib
 import json
 import math
-import os
+import pickle
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -28,11 +30,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zssr import image as images
 from zssr.degrade.jpeg import requantised, standard_tables, to_components
-from zssr.device import choose_device, choose_precision, computing
+from zssr.device import choose_device, choose_precision, computing, repeatable
 from zssr.errors import OutputError, PictureError, SettingsError, ZssrError
 from zssr.formats import SUFFIXES
 from zssr.image import dihedral
-from zssr.priors import FAMILIES, Card, save_weights
+from zssr.priors import Card, save_weights, untrained
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
 VALIDATION_SIDE = 256
@@ -83,6 +85,8 @@ def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Rec
             raise SettingsError(f"qualities '{qualities}': give the first and the last, 1 to 100, as in 5,95")
         given["qualities"] = (int(low), int(high))
     recipe = dataclasses.replace(RECIPES[family], **given)
+    if recipe.seed >= 2**63:
+        raise SettingsError(f"seed {recipe.seed}: must be less than 2 ** 63")
     for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
         if not getattr(recipe, name) >= smallest:
             raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
@@ -107,7 +111,11 @@ def find(folder: Path) -> list[Path]:
     """All pictures under a folder. Raises PictureError where there is none."""
     if not folder.is_dir():
         raise PictureError(f"{folder}: is no folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
     if not paths:
         raise PictureError(f"{folder}: holds no pictures")
     return paths
@@ -117,7 +125,7 @@ def load_planes(paths: Sequence[Path], crop: int) -> list[np.ndarray]:
     """(3, H, W) uint8 luma and chroma of each. Raises PictureError for what is smaller than a crop."""
     planes = []
     for path in paths:
-        pixels = images.load(path).pixels
+        pixels = images.fill_hidden(images.load(path))
         if min(pixels.shape[-2:]) < crop:
             raise PictureError(f"{path}: {pixels.shape[-1]}x{pixels.shape[-2]} is smaller than a crop of {crop}")
         pixels = pixels.expand(3, -1, -1)
@@ -216,39 +224,42 @@ def pretrain(
     overwrite: bool = False,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Card:
-    """Train a family and write its weights to `out`, with the card inside and beside it (.json), and a log (.csv).
+    """Train a family and write its weights to `out`, a .safetensors file with the card in it, and a log (.csv).
 
     A checkpoint (.checkpoint) is written every `save_every` steps and removed at the end; where there is one, of the
     same recipe and pictures, training goes on from it. on_step: called with (steps done, mean loss).
-    Raises PictureError for bad data, OutputError for what cannot be written.
+    Raises SettingsError for bad names and numbers, PictureError for bad data, OutputError for what cannot be written.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists; give --overwrite or another name")
-    parts = split(find(data))
-    names = {part: [path.name for path in paths] for part, paths in parts.items()}
-    training, validation = (load_planes(parts[part], recipe.crop) for part in ("training", "validation"))
+    if save_every < 1 or workers < 0:
+        raise SettingsError("save_every must be at least 1, and workers at least 0")
+    if out.suffix != ".safetensors":
+        raise OutputError(f"{out}: weights need a name that ends with .safetensors")
+    checkpoint, log = out.with_suffix(".checkpoint"), out.with_suffix(".csv")
+    if not overwrite:
+        for path in (out,) if checkpoint.exists() else (out, log):
+            if path.exists():
+                raise OutputError(f"{path}: exists; give --overwrite or another name")
+    if not out.parent.is_dir() or out.is_dir():
+        raise OutputError(f"{out}: cannot be written there; is its folder missing?")
     where = choose_device(device)
     number_format = choose_precision(precision, where)
-    with torch.random.fork_rng():  # the caller's random state stays as it was
-        torch.random.default_generator.manual_seed(recipe.seed)
-        network = FAMILIES[family].build()
-    network = network.to(where).to(memory_format=torch.channels_last)
+    parts = split(find(data))
+    names = {part: [path.relative_to(data).as_posix() for path in paths] for part, paths in parts.items()}
+    sizes = [path.stat().st_size for paths in parts.values() for path in paths]
+    same = {"family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes}
+    fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+    held = _read_checkpoint(checkpoint, fingerprint, where)
+    training, validation = (load_planes(parts[part], recipe.crop) for part in ("training", "validation"))
+    network = untrained(family, recipe.seed).to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = State(curve=[])
-    checkpoint = out.with_suffix(".checkpoint")
-    same = {"family": family, "recipe": asdict(recipe), "pictures": names}
-    fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    if checkpoint.exists():
-        held = torch.load(checkpoint, map_location=where, weights_only=True)
-        if held["fingerprint"] != fingerprint:
-            raise OutputError(f"{checkpoint}: is of another training; remove it or give --out another name")
+    if held is not None:
         network.load_state_dict(held["network"])
         optimizer.load_state_dict(held["optimizer"])
         average, state = held["average"], State(**held["state"])
-    log = out.with_suffix(".csv")
     begin = time.monotonic() - state.seconds
-    judged = FAMILIES[family].build().to(where)
+    judged = untrained(family, recipe.seed).to(where)
     judged.load_state_dict(average)
     before, _ = validate(judged, validation, where)
 
@@ -265,19 +276,20 @@ def pretrain(
     loader = DataLoader(
         Samples(training, recipe), recipe.batch, sampler=_From(state.steps * recipe.batch, recipe.steps * recipe.batch),
         num_workers=workers, persistent_workers=False, pin_memory=where.type == "cuda",
-        multiprocessing_context="fork" if workers and os.name == "posix" else None,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None, generator=torch.Generator(),
     )  # fmt: skip
     losses: list[Tensor] = []
     for damaged, whole, table in loader:
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, state.steps)
         damaged, whole, table = (x.to(where, non_blocking=True) for x in (damaged, whole, table))
-        with computing(where, number_format):
-            restored = network(damaged, table)
-        error = restored.float() - whole
-        loss = error.abs().mean() if recipe.loss == "l1" else error.square().mean()
-        optimizer.zero_grad()
-        loss.backward()
+        with repeatable(where):
+            with computing(where, number_format):
+                restored = network(damaged, table)
+            error = restored.float() - whole
+            loss = error.abs().mean() if recipe.loss == "l1" else error.square().mean()
+            optimizer.zero_grad()
+            loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         state.steps += 1
@@ -289,19 +301,26 @@ def pretrain(
                 else:
                     average[name].copy_(value)
         losses.append(loss.detach())
-        if len(losses) == READ_EVERY or state.steps == recipe.steps:
-            mean = torch.stack(losses).mean().item()
-            losses.clear()
-            if not math.isfinite(mean):
-                raise ZssrError(f"{family}: training diverged after {state.steps} steps; give a lower --lr")
-            if on_step is not None:
-                on_step(state.steps, mean)
-        if state.steps % save_every == 0 or state.steps == recipe.steps:
+        saves = state.steps % save_every == 0 or state.steps == recipe.steps
+        if len(losses) < READ_EVERY and not saves:
+            continue
+        mean = torch.stack(losses).mean().item()
+        losses.clear()
+        if not math.isfinite(mean):
+            raise ZssrError(
+                f"{family}: training diverged after {state.steps} steps; remove {checkpoint}, if it is there, and"
+                " give a lower --lr"
+            )
+        if saves:
             judged.load_state_dict(average)
             assert state.curve is not None
             state.curve.append((state.steps, validate(judged, validation, where)[1]))
             save()
+        if on_step is not None:
+            on_step(state.steps, mean)
     assert state.curve
+    curve = state.curve
+    _replaced(log, lambda path: _write_log(path, before, curve))  # a kill may have come just before it
     card = Card(
         family=family, recipe=json.loads(json.dumps(asdict(recipe))), data=data.name, licence=licence, pictures=names,
         steps=state.steps, seconds=round(state.seconds), validation={"before": before, "after": state.curve[-1][1]},
@@ -310,6 +329,20 @@ def pretrain(
     _replaced(out, lambda path: save_weights(path, average, card))
     checkpoint.unlink(missing_ok=True)
     return card
+
+
+def _read_checkpoint(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
+    """None where there is none. Raises OutputError for one that is broken or of another training."""
+    if not path.exists():
+        return None
+    try:
+        held = torch.load(path, map_location=device, weights_only=True)
+        found = held["fingerprint"]
+    except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError):
+        raise OutputError(f"{path}: cannot be read as a checkpoint; remove it") from None
+    if found != fingerprint:
+        raise OutputError(f"{path}: is of another training; remove it or give --out another name")
+    return held
 
 
 def _write_log(path: Path, before: float, curve: Sequence[tuple[int, float]]) -> None:
@@ -325,7 +358,8 @@ def _replaced(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         write(aside)
         aside.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OutputError(f"{path}: cannot be written ({reason})") from None
     finally:
         aside.unlink(missing_ok=True)
