@@ -30,8 +30,10 @@ from zssr.train import Training
 SMALLEST_SIDE = 16
 SMALLEST_KNOWN = 0.05  # share of the picture that local damages have to leave
 DEFAULT_TILE = 512
-DEFAULT_CROP = 96
-MOSAIC_CROP = 128  # cells are coarse, so that what helps lies further away; +0.1 dB
+DEFAULTS = {"crop_size": 96, "lr_decay_range": 300}
+# Cells are coarse: what helps lies further away, and what can be learned is a few percent of the error, less than it
+# varies from crop to crop, so that a short line stops training too early.
+MOSAIC = {"crop_size": 128, "lr_decay_range": 1000}
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
 BYTES_A_RESULT = 2.4 * 4  # for each pixel and channel of the result: itself, its base, and a part of a third
@@ -238,7 +240,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     network_channels = min(settings.in_channels, channels)
     moves = final.symmetries if settings.ensemble else frozenset({0})
     has_mosaic = any(isinstance(part, Mosaic) for part in damage.parts)
-    training = training_of(settings, training_steps, MOSAIC_CROP if has_mosaic else DEFAULT_CROP)
+    training = training_of(settings, training_steps, has_mosaic)
     tile = min(settings.patch_size or DEFAULT_TILE, 2 * math.ceil(max(out_size) / 2))
     groups = channels // network_channels
     per_pixel = groups * forward_flops(network_channels, settings.model_width, depth, settings.model_kernel_size, 1)
@@ -277,11 +279,12 @@ def _check_memory(out_size: Size, needed: int) -> None:
         )
 
 
-def training_of(settings: Settings, steps: int, crop_size: int = DEFAULT_CROP) -> Training:
-    """How to train for `steps`, on crops of `crop_size` unless set; everything else is as set."""
-    names = [field.name for field in dataclasses.fields(Training) if field.name not in ("steps", "crop_size")]
-    others = {name: getattr(settings, name) for name in names}
-    return Training(steps, crop_size=settings.crop_size or crop_size, **others)
+def training_of(settings: Settings, steps: int, has_mosaic: bool = False) -> Training:
+    """How to train for `steps`; all that is set is as set."""
+    chosen = MOSAIC if has_mosaic else DEFAULTS
+    names = [field.name for field in dataclasses.fields(Training) if field.name != "steps"]
+    given = {name: getattr(settings, name) for name in names}
+    return Training(steps, **{name: chosen[name] if value is None else value for name, value in given.items()})
 
 
 def _sampling(device: torch.device) -> torch.device:

@@ -328,9 +328,9 @@ class Settings:
         low=0,
         high=100,
     )
-    lr_decay_range: int = _setting(
-        1000,
-        "recent steps that the line is fitted to",
+    lr_decay_range: int | None = _setting(
+        None,
+        "recent steps that the line is fitted to; default 300, with a mosaic 1000",
         "method",
         "int",
         "--lr-decay-range",
