@@ -224,9 +224,9 @@ class _Run:
     def _judge_prior(self) -> None:
         """Fall back to the analytic first estimate where the prior does worse on the picture's own pairs."""
         parts = self.plan.steps[-1].degradation.parts
-        if not any(isinstance(part, Jpeg) and part.prior is not None for part in parts):
+        jpeg = next((part for part in parts if isinstance(part, Jpeg) and part.prior is not None), None)
+        if jpeg is None:
             return
-        jpeg = next(part for part in parts if isinstance(part, Jpeg) and part.prior is not None)
         half = tuple(max(1, length // 2) for length in self.plan.in_size)
         father = fit(self.picture, (half[0], half[1])).clamp_(0, 1)  # at half the size it shows little compression
         father = father[..., :JUDGED_SIDE, :JUDGED_SIDE]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zssr.device import computing
 from zssr.errors import PriorError
-from zssr.priors.families import CARCNN, SRCNN, BlockCNN, JpegNet, ResNetCAR
+from zssr.priors.families import BLOCK, CARCNN, SRCNN, BlockCNN, JpegNet, ResNetCAR
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,6 @@ def load_weights(path: Path) -> tuple[nn.Module, Card]:
 
 
 WEIGHTS = Path(__file__).parent / "weights"
-BLOCK = 8
 TILE = 256  # a family that sees each block nine times over needs a gigabyte for one of 512
 
 
@@ -110,7 +109,7 @@ class Prior:
         show."""
         network = self.network.to(planes.device)
         table = steps.reshape(1, -1).expand(len(planes), -1)
-        reach = self.card_reach
+        reach = self.reach
         height, width = planes.shape[-2:]
         out = torch.empty_like(planes)
         with torch.no_grad(), computing(planes.device, self.precision):
@@ -126,7 +125,7 @@ class Prior:
         return out
 
     @property
-    def card_reach(self) -> int:
+    def reach(self) -> int:
         """How far the network sees, in whole blocks."""
         return -(-FAMILIES[self.card.family].reach // BLOCK) * BLOCK
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-BLOCK = 8
+from zssr.resample import local_contrast
+from zssr.sliding import SIDE as BLOCK
 
 
 class SRCNN(nn.Module):
@@ -123,8 +124,7 @@ class JpegNet(nn.Module):
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         rows, columns = (side // BLOCK for side in x.shape[-2:])
         # Contrast beside grey levels, as for the network of one picture: a unit bends at zero.
-        contrast = (x - functional.avg_pool2d(functional.pad(x, [8] * 4, mode="replicate"), 17, 1)) * 4
-        seen = functional.pixel_unshuffle(torch.cat([x - 0.5, contrast], 1), self.FOLD)
+        seen = functional.pixel_unshuffle(torch.cat([x - 0.5, local_contrast(x)], 1), self.FOLD)
         features = self.head(seen) + self.place.repeat(1, 1, rows, columns)
         told = self.told(table.log() / 4)
         for block, modulation in zip(self.blocks, self.modulations, strict=True):

@@ -17,7 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ class State:
 
     steps: int = 0
     seconds: float = 0.0
-    curve: list[tuple[int, float]] | None = None
+    curve: list[tuple[int, float]] = field(default_factory=list)
 
 
 def validate(network: nn.Module, planes: Sequence[np.ndarray], device: torch.device) -> tuple[float, float]:
@@ -253,7 +253,7 @@ def pretrain(
     network = untrained(family, recipe.seed).to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = State(curve=[])
+    state = State()
     if held is not None:
         network.load_state_dict(held["network"])
         optimizer.load_state_dict(held["optimizer"])
@@ -270,8 +270,7 @@ def pretrain(
             "average": average, "state": asdict(state),
         }  # fmt: skip
         _replaced(checkpoint, lambda path: torch.save(held, path))
-        assert state.curve is not None
-        _replaced(log, lambda path: _write_log(path, before, state.curve or []))
+        _replaced(log, lambda path: _write_log(path, before, state.curve))
 
     loader = DataLoader(
         Samples(training, recipe), recipe.batch, sampler=_From(state.steps * recipe.batch, recipe.steps * recipe.batch),
@@ -313,14 +312,11 @@ def pretrain(
             )
         if saves:
             judged.load_state_dict(average)
-            assert state.curve is not None
             state.curve.append((state.steps, validate(judged, validation, where)[1]))
             save()
         if on_step is not None:
             on_step(state.steps, mean)
-    assert state.curve
-    curve = state.curve
-    _replaced(log, lambda path: _write_log(path, before, curve))  # a kill may have come just before it
+    _replaced(log, lambda path: _write_log(path, before, state.curve))  # a kill may have come just before it
     card = Card(
         family=family, recipe=json.loads(json.dumps(asdict(recipe))), data=data.name, licence=licence, pictures=names,
         steps=state.steps, seconds=round(state.seconds), validation={"before": before, "after": state.curve[-1][1]},
