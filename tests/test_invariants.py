@@ -21,6 +21,7 @@ LAYERS = [
     {"damage"},
     {"diagnose"},
     {"settings"},
+    {"judge"},
     {"train"},
     {"apply", "pyramid", "priors"},
     {"degrade", "network", "metrics", "device"},

@@ -20,7 +20,7 @@ from zssr.diagnose import Finding
 from zssr.errors import DeviceError, SettingsError
 from zssr.image import Image
 from zssr.network import forward_flops
-from zssr.priors import load_prior
+from zssr.priors import Priors, load_priors
 from zssr.pyramid import LARGEST_SIDE
 from zssr.resample import Size, ratio
 from zssr.settings import LARGEST_FACTOR, Settings
@@ -82,12 +82,14 @@ class Plan:
     image: the picture that is worked on: the input, or one pixel for each cell of a mosaic that covers it all.
     cut: (top, left, height, width) of the result that is kept, where cells reach out of the picture.
     known: (1, 1, *in_size) bool, pixels outside all local damages; None where there is none.
+    priors: networks of other pictures that are used; those for damage that there is not are left out.
     """
 
     image: Image
     findings: tuple[Finding, ...]
     known: Tensor | None
     cut: tuple[int, int, int, int] | None
+    priors: Priors
     in_size: Size
     out_size: Size
     channels: int
@@ -181,7 +183,9 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     _check_memory(out_size, int(BYTES_OF_RUNTIME + BYTES_A_RESULT * channels * math.prod(out_size)))
     damage = damage_of(image, settings, out_size != image.size)
     notes += damage.notes
-    damage = _with_prior(damage, settings, precision, notes)
+    priors = load_priors(settings.prior, precision)
+    priors = _fitting(priors, damage, out_size != image.size, notes)
+    damage = _with_prior(damage, priors)
     cut = None
     if damage.whole_mosaic is not None:
         mosaic = damage.whole_mosaic
@@ -247,7 +251,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     trained = sum(3 * step.training_steps * training.batch_size * training.crop_size**2 for step in steps)
     applied = sum(len(moves) * step.size[0] * step.size[1] for step in steps)
     plan = Plan(
-        image, damage.findings, local, cut,
+        image, damage.findings, local, cut, priors,
         image.size, out_size, channels, steps, learns, training, settings.model_width, depth,
         settings.model_kernel_size, network_channels, effort.networks, moves,
         settings.projection and not final.noisy, tile, device, _sampling(device),
@@ -259,14 +263,23 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     return plan
 
 
-def _with_prior(damage: Damage, settings: Settings, precision: torch.dtype, notes: list[str]) -> Damage:
-    """Compression's first estimate left to the prior, where one is asked for."""
-    if settings.prior == "none":
-        return damage
-    prior = load_prior(settings.prior, precision)
-    parts = tuple(dataclasses.replace(part, prior=prior) if isinstance(part, Jpeg) else part for part in damage.parts)
-    if not any(isinstance(part, Jpeg) for part in parts):
-        notes.append(f"prior {prior.name}: repairs JPEG compression, and there is none to undo")
+def _fitting(priors: Priors, damage: Damage, enlarges: bool, notes: list[str]) -> Priors:
+    """Those that are for what is to be undone."""
+    kinds = {type(part) for part in damage.parts}
+    if priors.components is not None and Jpeg not in kinds:
+        notes.append(f"prior {priors.components.name}: repairs JPEG compression, and there is none to undo")
+        priors = dataclasses.replace(priors, components=None)
+    if priors.initial is not None and not (enlarges or damage.whole_mosaic or kinds == {Jpeg}):
+        notes.append(f"prior {priors.initial.name}: is for enlarging and for JPEG compression alone, not for this")
+        priors = dataclasses.replace(priors, initial=None)
+    return priors
+
+
+def _with_prior(damage: Damage, priors: Priors) -> Damage:
+    """Compression's first estimate left to the prior, where there is one."""
+    parts = tuple(
+        dataclasses.replace(part, prior=priors.components) if isinstance(part, Jpeg) else part for part in damage.parts
+    )
     return dataclasses.replace(damage, parts=parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -19,21 +20,21 @@ from torch import Tensor
 from zssr import image as images
 from zssr.apply import apply, padded_pixels
 from zssr.degrade import Blur, Chain, Jpeg, Missing, Mosaic, Noise
-from zssr.device import is_out_of_memory, repeatable
+from zssr.device import computing, is_out_of_memory, repeatable
 from zssr.errors import Cancelled, DeviceError, PictureError, PriorError
 from zssr.image import Image
+from zssr.judge import HARMLESS, Pair, error_of, own_pairs
 from zssr.network import FOLD, Network
 from zssr.plan import Plan, Step, make_plan
+from zssr.priors.families import Initial
 from zssr.pyramid import Pyramid
-from zssr.resample import extended, fit, size_of
+from zssr.resample import Size, extended, fit, size_of
 from zssr.settings import Settings, make
 from zssr.train import Report, train
 from zssr.version import __version__
 
 # What a budget sets aside for after training.
 SAFETY = 1.15  # applying is estimated from training, and a little slower than the arithmetic says
-HARMLESS = 0.1 / 255  # by which a prior may be worse, as on flat pictures
-JUDGED_SIDE = 384  # of the piece of the picture that a prior is judged on
 SECONDS_A_PIXEL = 4e-7  # base, projection, agreement and encoding
 
 Source = str | os.PathLike[str] | bytes | Image | PIL.Image.Image | np.ndarray | Tensor
@@ -221,41 +222,62 @@ class _Run:
         self.step_number = self.stage_number = 0
         self.learned = False
 
-    def _judge_prior(self) -> None:
-        """Fall back to the analytic first estimate where the prior does worse on the picture's own pairs."""
-        parts = self.plan.steps[-1].degradation.parts
-        jpeg = next((part for part in parts if isinstance(part, Jpeg) and part.prior is not None), None)
-        if jpeg is None:
-            return
-        half = tuple(max(1, length // 2) for length in self.plan.in_size)
-        father = fit(self.picture, (half[0], half[1])).clamp_(0, 1)  # at half the size it shows little compression
-        father = father[..., :JUDGED_SIDE, :JUDGED_SIDE]
-        size = size_of(father)
-        drawn = jpeg.drawn(size, torch.Generator())
-        son = drawn.degrade(father)
-        with_prior, without = (
-            (degradation.base(son, size) - father).abs().mean().item()
-            for degradation in (drawn, dataclasses.replace(drawn, prior=None))
-        )
-        words = (
-            f"prior {self.settings.prior}: {with_prior * 255:.2f} grey levels of error on pairs of this picture,"
-            f" {without * 255:.2f} without it"
-        )
-        if with_prior <= without + HARMLESS:
-            self.notes.append(words)
-            return
-        if self.settings.prior_strict:
-            raise PriorError(f"{words}; leave --prior-strict out to go on without")
-        self.notes.append(f"{words}: not used")
-        self.plan = dataclasses.replace(
-            self.plan,
-            steps=tuple(
-                dataclasses.replace(step, degradation=_without_prior(step.degradation)) for step in self.plan.steps
-            ),
+    @functools.cached_property
+    def _own_pairs(self) -> list[Pair]:
+        return own_pairs(
+            self.picture.to(self.plan.sampling), self.plan.steps[-1].degradation, self._known, self.image.peak
         )
 
+    @property
+    def _known(self) -> Tensor | None:
+        return None if self.plan.known is None else self.plan.known.float().to(self.plan.sampling)
+
+    def _judge_first_estimate(self) -> None:
+        """Fall back to the analytic one where the prior's does worse on the picture's own pairs."""
+        prior = self.plan.priors.components
+        if prior is None:
+            return
+        with_prior = error_of(self._own_pairs, lambda degradation, son, size: degradation.base(son, size))
+        without = error_of(self._own_pairs, lambda degradation, son, size: _without_prior(degradation).base(son, size))
+        if not self._is_worth_it(prior.name, with_prior, without):
+            steps = (
+                dataclasses.replace(step, degradation=_without_prior(step.degradation)) for step in self.plan.steps
+            )
+            self.plan = dataclasses.replace(self.plan, steps=tuple(steps))
+
+    def _is_worth_it(self, name: str, with_prior: float, without: float) -> bool:
+        """And says so. Raises PriorError where it is not and only a better one is wanted."""
+        words = (
+            f"prior {name}: {with_prior * 255:.2f} grey levels of error on pairs of this picture,"
+            f" {without * 255:.2f} without it"
+        )
+        worth = with_prior <= without + HARMLESS
+        if not worth and self.settings.prior_strict:
+            raise PriorError(f"{words}; leave --prior-strict out to go on without")
+        self.notes.append(words if worth else f"{words}: not used")
+        return worth
+
+    def _begin(self, network: Network) -> None:
+        """Give a network the prior's weights, if with them it does better than the first estimate alone."""
+        prior, degradation = self.plan.priors.initial, self.plan.steps[-1].degradation
+        if prior is None:
+            return
+        begun = copy.deepcopy(network)
+        assert isinstance(prior.network, Initial)
+        prior.network.begin(begun, enlarges=degradation.scale != (1, 1))
+
+        def estimate(degradation: Chain, son: Tensor, size: Size) -> Tensor:
+            told = torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)
+            with torch.no_grad(), computing(self.plan.device, self.plan.precision):
+                return begun(told.to(self.plan.device)).float().to(son.device)
+
+        with_prior = error_of(self._own_pairs, estimate)
+        without = error_of(self._own_pairs, lambda degradation, son, size: degradation.base(son, size))
+        if self._is_worth_it(prior.name, with_prior, without):
+            network.load_state_dict(begun.state_dict())
+
     def result(self) -> Result:
-        self._judge_prior()
+        self._judge_first_estimate()
         pixels, alpha = self.image.pixels, self.input.alpha
         if self.plan.undoes:
             pixels = self._restored()[0].cpu()
@@ -299,7 +321,9 @@ class _Run:
                 self.plan.network_channels, self.plan.width, self.plan.depth, self.plan.kernel_size, rng,
                 self._hint_channels(last.degradation),
             )  # fmt: skip
-            networks.append(network.to(self.plan.device).to(memory_format=torch.channels_last))
+            network = network.to(self.plan.device).to(memory_format=torch.channels_last)
+            self._begin(network)
+            networks.append(network)
             rngs.append(rng)
         pyramid: Pyramid | None = self._pyramid(last.degradation)
         for number, step in enumerate(self.plan.steps):
@@ -335,9 +359,8 @@ class _Run:
         return step.degradation.split()[0].base(self._repaired, step.size)
 
     def _pyramid(self, degradation: Chain) -> Pyramid:
-        known = None if self.plan.known is None else self.plan.known.float().to(self.plan.sampling)
         picture = self._repaired.clamp(0, 1).to(self.plan.sampling)
-        return Pyramid(picture, degradation.split()[1].fair_at, known)
+        return Pyramid(picture, degradation.split()[1].fair_at, self._known)
 
     def _plain(self, step: Step) -> Tensor:
         return self._projected(self._base(step).clamp(0, 1), step)

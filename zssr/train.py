@@ -154,7 +154,7 @@ def train(
             told = torch.cat([base, drawn.hints(son, size)], 1)
             with computing(device, precision):
                 result = network(told)
-            weight = _weight(weight, drawn.damaged(size), father)
+            weight = weight_of(weight, drawn.damaged(size), father)
             loss = ((result.float() - father).abs() * weight).mean()
             optimizer.zero_grad()
             loss.backward()
@@ -194,7 +194,7 @@ def train(
     return report
 
 
-def _weight(known: Tensor | None, damaged: Tensor | None, father: Tensor) -> Tensor:
+def weight_of(known: Tensor | None, damaged: Tensor | None, father: Tensor) -> Tensor:
     """(N or 1, 1, H, W) or (1,): of each pixel's error; only what is known, and was damaged, teaches."""
     weight = father.new_ones(1) if known is None else known.to(father)
     if damaged is not None:

@@ -6,8 +6,8 @@ they happened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
 from typing import Any, Protocol
@@ -80,9 +80,13 @@ class Degradation(Protocol):
 
 @dataclass(frozen=True)
 class Chain:
-    """Several damages, one after the other."""
+    """Several damages, one after the other.
+
+    prior: what takes the place of the parts' own first estimates: called with the chain without it, y and size.
+    """
 
     parts: tuple[Degradation, ...]
+    prior: Callable[[Chain, Tensor, Size], Tensor] | None = field(default=None, compare=False, repr=False)
 
     @property
     def scale(self) -> Scale:
@@ -119,7 +123,8 @@ class Chain:
 
     def drawn(self, size: Size, rng: torch.Generator) -> Chain:
         sizes = self._sizes(size)
-        return Chain(tuple(part.drawn(before, rng) for part, before in zip(self.parts, sizes, strict=False)))
+        parts = tuple(part.drawn(before, rng) for part, before in zip(self.parts, sizes, strict=False))
+        return Chain(parts, self.prior)
 
     def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
         for part in self.parts:
@@ -127,6 +132,8 @@ class Chain:
         return x
 
     def base(self, y: Tensor, size: Size) -> Tensor:
+        if self.prior is not None:
+            return self.prior(Chain(self.parts), y, size)
         for part, before in reversed(list(zip(self.parts, self._sizes(size), strict=False))):
             y = part.base(y, before)
         return y
@@ -169,7 +176,7 @@ class Chain:
     def split(self) -> tuple[Chain, Chain]:
         """The parts up to the last that makes the picture smaller, and those that happened to the small picture."""
         first = max((number + 1 for number, part in enumerate(self.parts) if part.scale != (1, 1)), default=0)
-        return Chain(self.parts[:first]), Chain(self.parts[first:])
+        return Chain(self.parts[:first]), Chain(self.parts[first:], self.prior if first == 0 else None)
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "chain", "parts": [part.to_json() for part in self.parts]}

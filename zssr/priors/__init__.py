@@ -17,16 +17,21 @@ from torch import Tensor, nn
 
 from zssr.device import computing
 from zssr.errors import PriorError
-from zssr.priors.families import BLOCK, CARCNN, SRCNN, BlockCNN, JpegNet, ResNetCAR
+from zssr.priors.families import BLOCK, CARCNN, SRCNN, BlockCNN, Initial, JpegNet, ResNetCAR
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of network. task: what it repairs, in words. reach: pixels to each side that it sees, at most."""
+    """A kind of network.
+
+    task: what it is for, in words. role: what it takes the place of: the first estimate of a JPEG picture's
+    "components", or the "initial" weights. reach: pixels to each side that it sees, at most.
+    """
 
     build: Callable[[], nn.Module]
     task: str
     reach: int
+    role: str = "components"
 
 
 FAMILIES = {
@@ -35,6 +40,7 @@ FAMILIES = {
     "resnet-car": Family(ResNetCAR, "JPEG", 18),
     "blockcnn": Family(BlockCNN, "JPEG, coarse qualities", 15),
     "jpegnet": Family(JpegNet, "JPEG of any quality, told its table", 54),
+    "meta": Family(Initial, "initial weights for enlarging and for JPEG", 0, "initial"),
 }
 
 
@@ -94,7 +100,7 @@ TILE = 256  # a family that sees each block nine times over needs a gigabyte for
 
 
 class Prior:
-    """A trained network as the first estimate of a JPEG picture's components; see `Jpeg.prior`."""
+    """A trained network; called, the first estimate of a JPEG picture's components (see `Jpeg.prior`)."""
 
     def __init__(self, path: Path, name: str, precision: torch.dtype = torch.float32) -> None:
         """precision: the number format it computes in. Raises PriorError."""
@@ -146,3 +152,27 @@ def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior:
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}" if known else ""
         raise PriorError(f"prior '{name}': is neither a name nor a .safetensors file{hint}")
     return Prior(path, path.name, precision)
+
+
+@dataclass(frozen=True)
+class Priors:
+    """What is to be used for one picture, at most one of a role."""
+
+    components: Prior | None = None
+    initial: Prior | None = None
+
+    @property
+    def name(self) -> str:
+        return "+".join(prior.name for prior in (self.components, self.initial) if prior is not None)
+
+
+def load_priors(names: str, precision: torch.dtype = torch.float32) -> Priors:
+    """One or more, as in "jpegnet+meta"; "none" for none. Raises PriorError."""
+    held: dict[str, Prior] = {}
+    for name in names.split("+") if names != "none" else ():
+        prior = load_prior(name, precision)
+        role = FAMILIES[prior.card.family].role
+        if role in held:
+            raise PriorError(f"prior {names}: {held[role].name} and {name} are for the same thing; give one")
+        held[role] = prior
+    return Priors(**held)

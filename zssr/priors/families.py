@@ -1,6 +1,6 @@
 """The networks that are trained on other people's pictures, one class a family.
 
-All take planes (N, 1, H, W) in [0, 1] of one component of a JPEG at its own resolution, blocks starting at the
+Those for JPEG take planes (N, 1, H, W) in [0, 1] of one component at its own resolution, blocks starting at the
 corner, and the steps of its table (N, 64), row-major, and give the planes repaired, not clipped.
 """
 
@@ -10,8 +10,13 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from zssr.errors import PriorError
+from zssr.network import FOLD, Network
 from zssr.resample import local_contrast
 from zssr.sliding import SIDE as BLOCK
+
+RGB = 3
+JPEG_HINTS = 2 + RGB  # channels of Jpeg.hints
 
 
 class SRCNN(nn.Module):
@@ -131,6 +136,64 @@ class JpegNet(nn.Module):
             gain, offset = modulation(told)[..., None, None].chunk(2, 1)
             features = features + block(features * (1 + gain) + offset)
         return x + functional.pixel_shuffle(self.tail(features), self.FOLD)
+
+
+class Initial(nn.Module):
+    """Initial weights for the network of one picture: one set for enlarging, one for JPEG pictures.
+
+    After MZSR (Soh et al., CVPR 2020): trained on pairs of many pictures and damages, so that a few steps on one
+    picture suffice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = torch.random.default_generator
+        self.enlarging, self.jpeg = Network(RGB, rng=rng), Network(RGB, rng=rng, hints=JPEG_HINTS)
+
+    def forward(self, told: Tensor) -> Tensor:
+        """(N, 3, H, W), the base, or with a JPEG picture's hints behind it, to (N, 3, H, W)."""
+        return (self.enlarging if told.shape[1] == RGB else self.jpeg)(told)
+
+    def begin(self, network: Network, enlarges: bool) -> None:
+        """Give the network these weights; it does then what these did, whatever its depth, if it is as wide.
+
+        A grey picture is seen as three equal channels. Hints that are not known here are not heeded at first.
+        Raises PriorError for another width or size of the kernels.
+        """
+        held = self.enlarging if enlarges else self.jpeg
+        if network.head.weight.shape[::2] != held.head.weight.shape[::2]:
+            width, size = held.head.weight.shape[0], held.head.weight.shape[-1]
+            raise PriorError(f"prior meta: is for networks {width} wide with kernels of {size}x{size}")
+        least = 2 + 2 * len(held.pairs)
+        if network.single is not None or len(network.pairs) < len(held.pairs):
+            raise PriorError(f"prior meta: is for networks of {least}, {least + 2}, {least + 4} or so layers")
+        # Of the head's inputs: those of the base, of its contrast, and of hints; each channel with its fold's places.
+        head = held.head.weight.detach().unflatten(1, (-1, FOLD**2))
+        base, contrast, hints = head.split([RGB, RGB, held.hints], 1)
+        tail, offset = held.tail.weight.detach(), _bias(held.tail).detach()
+        tail, offset = tail.unflatten(0, (RGB, -1)), offset.unflatten(0, (RGB, -1))
+        if network.channels == 1:
+            base, contrast = base.sum(1, keepdim=True), contrast.sum(1, keepdim=True)
+            tail, offset = tail.mean(0, keepdim=True), offset.mean(0, keepdim=True)
+        if network.hints == JPEG_HINTS - RGB + 1 and not enlarges:  # a grey picture's contrast
+            hints = torch.cat([hints[:, :-RGB], hints[:, -RGB:].sum(1, keepdim=True)], 1)
+        elif network.hints != held.hints:
+            hints = head.new_zeros(head.shape[0], network.hints, *head.shape[2:])
+        with torch.no_grad():
+            network.head.weight.copy_(torch.cat([base, contrast, hints], 1).flatten(1, 2))
+            _bias(network.head).copy_(_bias(held.head))
+            network.tail.weight.copy_(tail.flatten(0, 1))
+            _bias(network.tail).copy_(offset.flatten(0, 1))
+            for new, old in zip(network.pairs, held.pairs, strict=False):
+                new.load_state_dict(old.state_dict())
+            for pair in network.pairs[len(held.pairs) :]:
+                for parameter in list(pair.children())[-1].parameters():
+                    parameter.zero_()
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _plain(layers: list[tuple[int, int]]) -> nn.Sequential:

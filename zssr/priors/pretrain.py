@@ -1,8 +1,4 @@
-"""Training a family on a folder of pictures, for `zssr pretrain`.
-
-Every sample is made from its number alone: which picture, which crop, which damage. So a run that was stopped goes on
-from its checkpoint to the same result, however many processes make the samples.
-"""
+"""Training a family on a folder of pictures, for `zssr pretrain`."""
 
 from __future__ import annotations
 
@@ -24,21 +20,16 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from zssr import image as images
-from zssr.degrade.jpeg import requantised, standard_tables, to_components
 from zssr.device import choose_device, choose_precision, computing, repeatable
-from zssr.errors import OutputError, PictureError, SettingsError, ZssrError
-from zssr.formats import SUFFIXES
-from zssr.image import dihedral
+from zssr.errors import OutputError, SettingsError, ZssrError
 from zssr.priors import Card, save_weights, untrained
+from zssr.priors.samples import Pairs, Planes, Sample, Samples, find, load, split
 
-VALIDATION_QUALITIES = (10, 20, 30, 40)
-VALIDATION_SIDE = 256
-CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
+VALIDATION_SIDE = 240
+SMALLEST_SIDE = 24  # of a validation picture: whole blocks, and divisible by every factor
 WARM_UP = 200
 EMA_DECAY = 0.999
 READ_EVERY = 20
@@ -68,7 +59,9 @@ RECIPES = {
     "resnet-car": Recipe(steps=8000, batch=8, crop=64, lr=5e-4, loss="l1", qualities=(5, 45)),
     "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
     "jpegnet": Recipe(steps=18_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
+    "meta": Recipe(steps=12_000, batch=8, crop=72, lr=1e-3, loss="l1", qualities=(5, 95)),
 }
+SAMPLES: dict[str, type[Samples]] = {"meta": Pairs}  # the others repair single components
 
 
 def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Recipe:
@@ -90,77 +83,9 @@ def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Rec
     for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
         if not getattr(recipe, name) >= smallest:
             raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
-    if recipe.crop % 8:
-        raise SettingsError(f"crop {recipe.crop}: must be a multiple of 8, a block")
+    if recipe.crop % (whole := SMALLEST_SIDE if family == "meta" else 8):
+        raise SettingsError(f"crop {recipe.crop}: must be a multiple of {whole}")
     return recipe
-
-
-def split(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Training, validation and test pictures: 90, 5 and 5 %, by the hash of the name, at least one of each.
-
-    By picture, before any crop is cut, so that no crop has a neighbour on the other side.
-    """
-    if len(paths) < 3:
-        raise PictureError(f"{len(paths)} pictures: at least 3 are needed, for training, validation and test")
-    ordered = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
-    few = max(1, len(ordered) // 20)
-    return {"test": ordered[:few], "validation": ordered[few : 2 * few], "training": ordered[2 * few :]}
-
-
-def find(folder: Path) -> list[Path]:
-    """All pictures under a folder. Raises PictureError where there is none."""
-    if not folder.is_dir():
-        raise PictureError(f"{folder}: is no folder")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    if not paths:
-        raise PictureError(f"{folder}: holds no pictures")
-    return paths
-
-
-def load_planes(paths: Sequence[Path], crop: int) -> list[np.ndarray]:
-    """(3, H, W) uint8 luma and chroma of each. Raises PictureError for what is smaller than a crop."""
-    planes = []
-    for path in paths:
-        pixels = images.fill_hidden(images.load(path))
-        if min(pixels.shape[-2:]) < crop:
-            raise PictureError(f"{path}: {pixels.shape[-1]}x{pixels.shape[-2]} is smaller than a crop of {crop}")
-        pixels = pixels.expand(3, -1, -1)
-        planes.append(to_components(pixels[None] * 255)[0].round().clamp(0, 255).byte().numpy())
-    return planes
-
-
-class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Sample number i: (damaged, whole, table), the planes (1, side, side) in [0, 1] and 64 steps."""
-
-    def __init__(self, planes: list[np.ndarray], recipe: Recipe) -> None:
-        self.planes, self.recipe = planes, recipe
-        self.areas = np.cumsum([plane.shape[1] * plane.shape[2] for plane in planes])
-
-    def __len__(self) -> int:
-        return self.recipe.steps * self.recipe.batch
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = np.random.default_rng((self.recipe.seed, number))
-        planes = self.planes[int(np.searchsorted(self.areas, rng.integers(self.areas[-1]), side="right"))]
-        low, high = self.recipe.qualities
-        # The square: half of the samples come from the lowest quarter, where there is most to repair.
-        tables = standard_tables(low + int((high + 1 - low) * rng.random() ** 2))
-        side = self.recipe.crop
-        # Chroma is seen at half the size, as files hold it, where the picture is large enough.
-        chroma = rng.random() < CHROMA_SHARE and min(planes.shape[1:]) >= 2 * side and high > 50
-        reach = 2 * side if chroma else side
-        top, left = (int(rng.integers(length - reach + 1)) for length in planes.shape[1:])
-        plane = planes[int(rng.integers(1, 3)) if chroma else 0, top : top + reach, left : left + reach]
-        x = torch.from_numpy(np.ascontiguousarray(plane)).float()[None]
-        if chroma:
-            x = functional.avg_pool2d(x, 2)
-        x = dihedral(x, int(rng.integers(8))).contiguous()
-        table = torch.tensor(tables[1 if chroma else 0], dtype=torch.float32)
-        return requantised(x[None], table)[0] / 255, x / 255, table
 
 
 class _From(Sampler[int]):
@@ -185,24 +110,30 @@ class State:
     curve: list[tuple[int, float]] = field(default_factory=list)
 
 
-def validate(network: nn.Module, planes: Sequence[np.ndarray], device: torch.device) -> tuple[float, float]:
-    """(PSNR of the damaged, PSNR of the network's) in dB: middle parts of luma, means over pictures and qualities."""
+def validate(network: nn.Module, pairs: Sequence[Sample], device: torch.device) -> tuple[float, float]:
+    """(PSNR of the damaged or its first estimate, PSNR of the network's) in dB, means over the pairs."""
     before: list[float] = []
     after: list[float] = []
     network.eval()
     with torch.inference_mode():
-        for plane in planes:
-            height, width = (min(length, VALIDATION_SIDE) // 8 * 8 for length in plane.shape[1:])
-            top, left = ((length - part) // 2 for length, part in zip(plane.shape[1:], (height, width), strict=True))
-            x = torch.from_numpy(plane[:1, top : top + height, left : left + width]).float()[None]
-            for quality in VALIDATION_QUALITIES:
-                table = torch.tensor(standard_tables(quality)[0], dtype=torch.float32)
-                damaged = requantised(x, table)
-                restored = network(damaged.to(device) / 255, table[None].to(device)).cpu().mul(255).clamp(0, 255)
-                for y, scores in ((damaged, before), (restored, after)):
-                    scores.append(10 * math.log10(255**2 / max((y.round() - x).square().mean().item(), 1e-3)))
+        for *seen, whole in pairs:
+            restored = network(*(x.to(device) for x in seen)).cpu()
+            for y, scores in ((seen[0][:, : whole.shape[1]], before), (restored, after)):
+                error = y.clamp(0, 1).mul(255).round() - whole * 255
+                scores.append(10 * math.log10(255**2 / max(error.square().mean().item(), 1e-3)))
     network.train()
     return sum(before) / len(before), sum(after) / len(after)
+
+
+def _validation(samples: type[Samples], pictures: Sequence[np.ndarray]) -> list[Sample]:
+    """Pairs of the middle of each picture."""
+    pairs: list[Sample] = []
+    for picture in pictures:
+        side = min(VALIDATION_SIDE, *(length // SMALLEST_SIDE * SMALLEST_SIDE for length in picture.shape[1:]))
+        top, left = ((length - side) // 2 for length in picture.shape[1:])
+        middle = torch.from_numpy(picture[:, top : top + side, left : left + side]).float()[None]
+        pairs += samples.validation(middle)
+    return pairs
 
 
 def rate(recipe: Recipe, step: int) -> float:
@@ -250,7 +181,12 @@ def pretrain(
     same = {"family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes}
     fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     held = _read_checkpoint(checkpoint, fingerprint, where)
-    training, validation = (load_planes(parts[part], recipe.crop) for part in ("training", "validation"))
+    samples = SAMPLES.get(family, Planes)
+    training = samples(
+        load(parts["training"], recipe.crop), recipe.steps * recipe.batch, recipe.batch, recipe.crop,
+        recipe.qualities, recipe.seed,
+    )  # fmt: skip
+    validation = _validation(samples, load(parts["validation"], max(recipe.crop, SMALLEST_SIDE)))
     network = untrained(family, recipe.seed).to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
@@ -274,18 +210,18 @@ def pretrain(
         _replaced(log, lambda path: _write_log(path, before, state.curve))
 
     loader = DataLoader(
-        Samples(training, recipe), recipe.batch, sampler=_From(state.steps * recipe.batch, recipe.steps * recipe.batch),
+        training, recipe.batch, sampler=_From(state.steps * recipe.batch, recipe.steps * recipe.batch),
         num_workers=workers, persistent_workers=False, pin_memory=where.type == "cuda",
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None, generator=torch.Generator(),
     )  # fmt: skip
     losses: list[Tensor] = []
-    for damaged, whole, table in loader:
+    for *seen, whole in loader:
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, state.steps)
-        damaged, whole, table = (x.to(where, non_blocking=True) for x in (damaged, whole, table))
+        *seen, whole = (x.to(where, non_blocking=True) for x in (*seen, whole))
         with repeatable(where):
             with computing(where, number_format):
-                restored = network(damaged, table)
+                restored = network(*seen)
             error = restored.float() - whole
             loss = error.abs().mean() if recipe.loss == "l1" else error.square().mean()
             optimizer.zero_grad()

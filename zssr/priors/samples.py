@@ -1,0 +1,183 @@
+"""What the families are trained on: crops of pictures, damaged on the fly.
+
+Every sample is made from its number alone: which picture, which crop, which damage. So a run that was stopped goes on
+from its checkpoint to the same result, however many processes make the samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zssr import image as images
+from zssr.degrade import Degradation, Downscale, Jpeg
+from zssr.degrade.jpeg import requantised, standard_tables, to_components
+from zssr.errors import PictureError
+from zssr.formats import SUFFIXES
+from zssr.image import dihedral
+
+VALIDATION_QUALITIES = (10, 20, 30, 40)
+JPEG_EVERY = 6  # batches of `Pairs`: their first estimate takes ten times as long as that of smaller pictures
+CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
+# What a network sees, one or more, and what it should give.
+Sample = tuple[Tensor, ...]
+
+
+def find(folder: Path) -> list[Path]:
+    """All pictures under a folder. Raises PictureError where there is none."""
+    if not folder.is_dir():
+        raise PictureError(f"{folder}: is no folder")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not paths:
+        raise PictureError(f"{folder}: holds no pictures")
+    return paths
+
+
+def split(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Training, validation and test pictures: 90, 5 and 5 %, by the hash of the name, at least one of each.
+
+    By picture, before any crop is cut, so that no crop has a neighbour on the other side.
+    """
+    if len(paths) < 3:
+        raise PictureError(f"{len(paths)} pictures: at least 3 are needed, for training, validation and test")
+    ordered = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    few = max(1, len(ordered) // 20)
+    return {"test": ordered[:few], "validation": ordered[few : 2 * few], "training": ordered[2 * few :]}
+
+
+def load(paths: Sequence[Path], crop: int) -> list[np.ndarray]:
+    """(3, H, W) uint8 of each. Raises PictureError for what is smaller than a crop."""
+    pictures = []
+    for path in paths:
+        pixels = images.fill_hidden(images.load(path))
+        if min(pixels.shape[-2:]) < crop:
+            raise PictureError(f"{path}: {pixels.shape[-1]}x{pixels.shape[-2]} is smaller than a crop of {crop}")
+        pictures.append(pixels.expand(3, -1, -1).mul(255).round().byte().numpy())
+    return pictures
+
+
+class Samples(Dataset[Sample]):
+    """Sample number i of a family. Subclasses say how a crop is damaged."""
+
+    def __init__(
+        self, pictures: list[np.ndarray], count: int, batch: int, crop: int, qualities: tuple[int, int], seed: int
+    ) -> None:
+        """pictures: (3, H, W) uint8. count: of samples. crop: side. qualities: of JPEG, first and last."""
+        self.pictures, self.count, self.batch = pictures, count, batch
+        self.crop, self.qualities, self.seed = crop, qualities, seed
+        self.areas = np.cumsum([picture.shape[1] * picture.shape[2] for picture in pictures])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Sample:
+        rng = np.random.default_rng((self.seed, number))
+        picture = self.pictures[int(np.searchsorted(self.areas, rng.integers(self.areas[-1]), side="right"))]
+        return self.sample(picture, rng, number)
+
+    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+        """Without a batch dimension. number: of the sample."""
+        raise NotImplementedError
+
+    @staticmethod
+    def validation(picture: Tensor) -> Iterator[Sample]:
+        """Of the middle of a picture, (1, 3, H, W) grey levels; with a batch dimension."""
+        raise NotImplementedError
+
+    def _crop(self, picture: np.ndarray, side: int, rng: np.random.Generator) -> Tensor:
+        """(1, 3, side, side) grey levels, any way up."""
+        top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[1:])
+        x = torch.from_numpy(picture[:, top : top + side, left : left + side]).float()[None]
+        return dihedral(x, int(rng.integers(8))).contiguous()
+
+    def _quality(self, rng: np.random.Generator) -> int:
+        low, high = self.qualities
+        # The square: half of the samples come from the lowest quarter, where there is most to repair.
+        return low + int((high + 1 - low) * rng.random() ** 2)
+
+
+class Planes(Samples):
+    """((1, side, side) damaged in [0, 1], 64 steps of the table, (1, side, side) whole): components of JPEG files."""
+
+    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+        tables = standard_tables(self._quality(rng))
+        # Chroma is seen at half the size, as files hold it, where the picture is large enough.
+        chroma = rng.random() < CHROMA_SHARE and min(picture.shape[1:]) >= 2 * self.crop and self.qualities[1] > 50
+        x = to_components(self._crop(picture, 2 * self.crop if chroma else self.crop, rng))
+        component = int(rng.integers(1, 3)) if chroma else 0
+        x = x[:, component : component + 1].round().clamp_(0, 255)
+        if chroma:
+            x = functional.avg_pool2d(x, 2)
+        table = torch.tensor(tables[1 if chroma else 0], dtype=torch.float32)
+        return requantised(x, table)[0] / 255, table, x[0] / 255
+
+    @staticmethod
+    def validation(picture: Tensor) -> Iterator[Sample]:
+        x = to_components(picture)[:, :1].round().clamp(0, 255)
+        for quality in VALIDATION_QUALITIES:
+            table = torch.tensor(standard_tables(quality)[0], dtype=torch.float32)
+            yield requantised(x, table) / 255, table[None], x / 255
+
+
+class Pairs(Samples):
+    """((3 or more, side, side) base and hints, (3, side, side) father): what the network of one picture trains on.
+
+    Some batches are of JPEG pictures, the others of smaller ones.
+    """
+
+    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+        if number // self.batch % JPEG_EVERY == 0:
+            quality, sampling = self._quality(rng), ("4:2:0", "4:4:4")[int(rng.integers(2))]
+            degradation: Degradation = Jpeg(standard_tables(quality), sampling)
+        else:
+            degradation = _random_downscale(rng)
+        return _pair(self._crop(picture, self.crop, rng) / 255, degradation, 0)
+
+    @staticmethod
+    def validation(picture: Tensor) -> Iterator[Sample]:
+        damages: list[Degradation] = [Downscale((Fraction(1, factor), Fraction(1, factor))) for factor in (2, 3, 4)]
+        damages += [Jpeg(standard_tables(quality)) for quality in VALIDATION_QUALITIES]
+        for degradation in damages:
+            seen, father = _pair(picture / 255, degradation, 0)
+            yield seen[None], father[None]
+
+
+def _pair(father: Tensor, degradation: Degradation, seed: int) -> Sample:
+    rng = torch.Generator().manual_seed(seed)
+    size = (father.shape[-2], father.shape[-1])
+    son = degradation.degrade(father, rng).clamp_(0, 1).mul_(255).round_().div_(255)
+    return torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)[0], father[0]
+
+
+def _random_downscale(rng: np.random.Generator) -> Downscale:
+    """Factor 2, 3 or 4; bicubic, box, or Gaussian of any direction."""
+    factor = int(rng.choice([2, 2, 3, 4]))
+    scale = (Fraction(1, factor), Fraction(1, factor))
+    kind = rng.random()
+    if kind < 0.6:
+        return Downscale(scale, "bicubic" if kind < 0.5 else "box")
+    return Downscale(scale, tuple(map(tuple, _gaussian(rng, factor).tolist())))
+
+
+def _gaussian(rng: np.random.Generator, factor: int) -> np.ndarray:
+    """An elliptic kernel; its widths, 0.25 to 0.8 of the factor, in pixels of the large picture."""
+    widths = rng.uniform(0.25, 0.8, 2) * factor
+    angle = rng.uniform(0, math.pi)
+    reach = math.ceil(3 * widths.max())
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    kernel = np.exp(-((along / widths[0]) ** 2 + (across / widths[1]) ** 2) / 2)
+    return kernel / kernel.sum()
