@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zssr.device import computing
 from zssr.errors import PriorError
-from zssr.priors.families import BLOCK, CARCNN, SRCNN, BlockCNN, Initial, JpegNet, ResNetCAR
+from zssr.priors.families import BLOCK, CARCNN, SRCNN, BlockCNN, Initial, JpegNet, ResNetCAR, UNet
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ FAMILIES = {
     "resnet-car": Family(ResNetCAR, "JPEG", 18),
     "blockcnn": Family(BlockCNN, "JPEG, coarse qualities", 15),
     "jpegnet": Family(JpegNet, "JPEG of any quality, told its table", 54),
+    "unet": Family(UNet, "mosaics, blurred and missing parts", 160, "region"),
     "meta": Family(Initial, "initial weights for enlarging and for JPEG", 0, "initial"),
 }
 

@@ -6,6 +6,8 @@ corner, and the steps of its table (N, 64), row-major, and give the planes repai
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from zssr.sliding import SIDE as BLOCK
 
 RGB = 3
 JPEG_HINTS = 2 + RGB  # channels of Jpeg.hints
+REGION_HINTS = 3  # of Mosaic.hints
 
 
 class SRCNN(nn.Module):
@@ -136,6 +139,53 @@ class JpegNet(nn.Module):
             gain, offset = modulation(told)[..., None, None].chunk(2, 1)
             features = features + block(features * (1 + gain) + offset)
         return x + functional.pixel_shuffle(self.tail(features), self.FOLD)
+
+
+class UNet(nn.Module):
+    """An encoder and a decoder of five levels with skip connections that are added, of residual blocks.
+
+    After U-Net (Ronneberger et al., MICCAI 2015) as DRUNet (Zhang et al., PAMI 2021) has it, on the picture folded
+    by two.
+    """
+
+    WIDTHS = (64, 96, 128, 128, 128)
+    MULTIPLE = 2 ** len(WIDTHS)  # of which the sides must be
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d((2 * RGB + REGION_HINTS) * FOLD**2, self.WIDTHS[0], 3, padding=1)
+        self.encoders = nn.ModuleList(_Residual(width) for width in self.WIDTHS)
+        steps = list(itertools.pairwise(self.WIDTHS))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 3, 2, 1) for fine, coarse in steps)
+        self.up = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in steps)
+        self.decoders = nn.ModuleList(_Residual(width) for width in self.WIDTHS[:-1])
+        self.tail = _quiet(nn.Conv2d(self.WIDTHS[0], RGB * FOLD**2, 3, padding=1))
+
+    def forward(self, told: Tensor) -> Tensor:
+        """(N, 6, H, W), the first estimate in [0, 1], the damaged part, and the place in a mosaic's cells by rows and
+        columns (see `Mosaic.hints`), to (N, 3, H, W); the same as the estimate outside the damaged part."""
+        base, region = told[:, :RGB], told[:, RGB : RGB + 1]
+        seen = torch.cat([base - 0.5, local_contrast(base), told[:, RGB:]], 1)
+        features = self.head(functional.pixel_unshuffle(seen, FOLD))
+        skipped = []
+        for number, encoder in enumerate(self.encoders):
+            features = encoder(self.down[number - 1](features) if number else features)
+            skipped.append(features)
+        for number in reversed(range(len(self.decoders))):
+            wider = functional.interpolate(self.up[number](features), scale_factor=2)
+            features = self.decoders[number](skipped[number] + wider)
+        change = functional.pixel_shuffle(self.tail(features), FOLD)
+        return base + change * (region > 0)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = _quiet(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.relu(self.first(x)))
 
 
 class Initial(nn.Module):

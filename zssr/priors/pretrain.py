@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Sampler
 from zssr.device import choose_device, choose_precision, computing, repeatable
 from zssr.errors import OutputError, SettingsError, ZssrError
 from zssr.priors import Card, save_weights, untrained
-from zssr.priors.samples import Pairs, Planes, Sample, Samples, find, load, split
+from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples, find, load, split
 
 VALIDATION_SIDE = 240
 SMALLEST_SIDE = 24  # of a validation picture: whole blocks, and divisible by every factor
@@ -54,14 +54,15 @@ class Recipe:
 
 # Each after its paper, but for rates and batches, which fit short training with Adam.
 RECIPES = {
-    "srcnn": Recipe(steps=20_000, batch=16, crop=48, lr=1e-3, loss="l2", qualities=(8, 25)),
-    "carcnn": Recipe(steps=12_000, batch=32, crop=32, lr=1e-3, loss="l2", qualities=(8, 25)),
+    "srcnn": Recipe(steps=12_000, batch=16, crop=48, lr=1e-3, loss="l2", qualities=(8, 25)),
+    "carcnn": Recipe(steps=10_000, batch=32, crop=32, lr=1e-3, loss="l2", qualities=(8, 25)),
     "resnet-car": Recipe(steps=8000, batch=8, crop=64, lr=5e-4, loss="l1", qualities=(5, 45)),
     "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
     "jpegnet": Recipe(steps=18_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
+    "unet": Recipe(steps=6000, batch=8, crop=128, lr=1e-3, loss="l1"),
     "meta": Recipe(steps=12_000, batch=8, crop=72, lr=1e-3, loss="l1", qualities=(5, 95)),
 }
-SAMPLES: dict[str, type[Samples]] = {"meta": Pairs}  # the others repair single components
+SAMPLES: dict[str, type[Samples]] = {"unet": Holes, "meta": Pairs}  # the others repair single components
 
 
 def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Recipe:
@@ -83,7 +84,7 @@ def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Rec
     for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
         if not getattr(recipe, name) >= smallest:
             raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
-    if recipe.crop % (whole := SMALLEST_SIDE if family == "meta" else 8):
+    if recipe.crop % (whole := {"unet": 32, "meta": SMALLEST_SIDE}.get(family, 8)):
         raise SettingsError(f"crop {recipe.crop}: must be a multiple of {whole}")
     return recipe
 

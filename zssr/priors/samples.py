@@ -13,17 +13,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from zssr import image as images
-from zssr.degrade import Degradation, Downscale, Jpeg
+from zssr.degrade import Blur, Degradation, Downscale, Jpeg, Missing, Mosaic, Region
 from zssr.degrade.jpeg import requantised, standard_tables, to_components
 from zssr.errors import PictureError
 from zssr.formats import SUFFIXES
 from zssr.image import dihedral
+from zssr.priors.families import REGION_HINTS
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
 JPEG_EVERY = 6  # batches of `Pairs`: their first estimate takes ten times as long as that of smaller pictures
@@ -153,6 +156,70 @@ class Pairs(Samples):
         for degradation in damages:
             seen, father = _pair(picture / 255, degradation, 0)
             yield seen[None], father[None]
+
+
+class Holes(Samples):
+    """((6, side, side), (3, side, side) father): parts pixelated, blurred or missing; see `families.UNet`."""
+
+    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+        father = self._crop(picture, self.crop, rng) / 255
+        return told_of_region(*_hole(father, _random_hole(self.crop, rng)))[0], father[0]
+
+    @staticmethod
+    def validation(picture: Tensor) -> Iterator[Sample]:
+        father = picture[..., : picture.shape[-2] // 32 * 32, : picture.shape[-1] // 32 * 32] / 255
+        height, width = size = (father.shape[-2], father.shape[-1])
+        middle = Region.rectangle(size, height // 4 // 8 * 8, width // 4 // 8 * 8, height // 2, width // 2)
+        damages: list[Degradation] = [
+            *(Mosaic(middle, (cell, cell), (0, 0)) for cell in (4, 8, 16)),
+            Blur("gaussian:15", middle),
+            Missing(Region(_scratches(size, np.random.default_rng(0)))),
+        ]
+        for degradation in damages:
+            yield told_of_region(*_hole(father, degradation)), father
+
+
+def _hole(father: Tensor, degradation: Degradation) -> tuple[Degradation, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return degradation, degradation.degrade(father, rng).clamp_(0, 1).mul_(255).round_().div_(255)
+
+
+def told_of_region(degradation: Degradation, y: Tensor) -> Tensor:
+    """(1, 6, H, W): what a `families.UNet` is told of a damaged picture (1, 3, H, W)."""
+    size = (y.shape[-2], y.shape[-1])
+    hints = degradation.hints(y, size)
+    hints = functional.pad(hints, (0, 0, 0, 0, 0, REGION_HINTS - hints.shape[1]))  # only a mosaic has cells
+    return torch.cat([degradation.base(y, size).clamp_(0, 1), hints], 1)
+
+
+def _random_hole(side: int, rng: np.random.Generator) -> Degradation:
+    """A mosaic, a blur or missing parts on a part of a crop."""
+    kind = rng.random()
+    size = (side, side)
+    if kind < 0.25:
+        return Missing(Region(_scratches(size, rng)))
+    cell = int(rng.choice([4, 6, 8, 8, 8, 10, 12, 16]))
+    height, width = (int(rng.integers(side // 4, side)) // cell * cell for _ in size)
+    top, left = (int(rng.integers(side - length + 1)) // cell * cell for length in (height, width))
+    region = Region.rectangle(size, top, left, height, width)
+    if kind < 0.35:
+        return Missing(Region.rectangle(size, top, left, height // 2, width // 2))
+    if kind < 0.6:
+        return Blur(f"gaussian:{rng.choice([rng.uniform(3, 15), 15])}", region)
+    return Mosaic(region, (cell, cell), (0, 0))
+
+
+def _scratches(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """(1, 1, *size) bool: lines and stains."""
+    drawn = PIL.Image.new("1", size[::-1])
+    draw = PIL.ImageDraw.Draw(drawn)
+    for _ in range(int(rng.integers(2, 7))):
+        ends = [(float(rng.uniform(0, size[1])), float(rng.uniform(0, size[0]))) for _ in range(2)]
+        draw.line(ends, fill=1, width=int(rng.integers(2, 7)))
+    for _ in range(int(rng.integers(0, 3))):
+        x, y, radius = rng.uniform(0, size[1]), rng.uniform(0, size[0]), rng.uniform(3, 16)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
+    return torch.from_numpy(np.array(drawn))[None, None]
 
 
 def _pair(father: Tensor, degradation: Degradation, seed: int) -> Sample:
