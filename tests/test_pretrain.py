@@ -19,9 +19,10 @@ import torch
 
 from zssr.cli import main
 from zssr.errors import OutputError, PictureError, PriorError, SettingsError, ZssrError
-from zssr.priors import FAMILIES, load_weights
+from zssr.priors.cards import FAMILIES, load_weights
+from zssr.priors.pictures import find, load, pack, split
 from zssr.priors.pretrain import RECIPES, pretrain, rate, recipe_for
-from zssr.priors.samples import Pairs, Planes, find, load, split
+from zssr.priors.samples import Holes, Pairs, Planes
 
 TINY = recipe_for("srcnn", steps=12, batch=2, crop=16)
 
@@ -95,15 +96,15 @@ def test_learns(data: Path, tmp_path: Path) -> None:
 
 
 def test_split_is_by_picture_and_does_not_move() -> None:
-    paths = [Path(f"{number}.png") for number in range(100)]
-    parts = split(paths)
+    names = [f"folder/{number}.png" for number in range(100)]
+    parts = split(names)
     assert {part: len(some) for part, some in parts.items()} == {"test": 5, "validation": 5, "training": 90}
     assert len(set().union(*map(set, parts.values()))) == 100
-    assert split(paths[::-1]) == parts
+    assert split(names[::-1]) == parts
 
 
 def test_samples_come_from_their_number(data: Path) -> None:
-    pictures = load(find(data), 16)
+    pictures = load(find(data), list(find(data)), 16)
     first, again = (Planes(pictures, 50, 2, 16, (5, 95), 0) for _ in range(2))
     for number in (0, 7, 23):
         assert all(torch.equal(a, b) for a, b in zip(first[number], again[number], strict=True))
@@ -115,7 +116,7 @@ def test_samples_come_from_their_number(data: Path) -> None:
 
 
 def test_pairs_of_a_batch_are_of_one_kind(data: Path) -> None:
-    samples = Pairs(load(find(data), 48), 48, 2, 48, (5, 95), 0)
+    samples = Pairs(load(find(data), list(find(data)), 48), 48, 2, 48, (5, 95), 0)
     channels = [samples[number][0].shape[0] for number in range(48)]
     assert channels[::2] == channels[1::2]
     assert set(channels) == {3, 8}
@@ -124,6 +125,35 @@ def test_pairs_of_a_batch_are_of_one_kind(data: Path) -> None:
         assert father.shape == (3, 48, 48)
         assert 0 < (told[:3] - father).abs().mean() < 0.1
         assert all(torch.equal(a, b) for a, b in zip(samples[number], (told, father), strict=True))
+
+
+def test_holes(data: Path) -> None:
+    samples = Holes(load(find(data), list(find(data)), 64), 40, 2, 64, (5, 95), 0)
+    for number in range(40):
+        told, father = samples[number]
+        region = told[3] > 0
+        assert told.shape == (6, 64, 64)
+        assert 0 < region.float().mean() < 1
+        assert (told[:3] - father)[:, ~region].abs().max() < 0.003  # rounded
+        assert (told[:3] - father)[:, region].abs().mean() > 0.003
+
+
+def test_shards_give_the_same_training(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", str(data), "--out", str(tmp_path / "shards"), "--shard-MB", "0.03"]) == 0
+    assert len(list((tmp_path / "shards").iterdir())) > 1
+    for family, crop in (("srcnn", 16), ("unet", 64)):
+        recipe = recipe_for(family, steps=2, batch=2, crop=crop)
+        for folder, name in ((data, "a"), (tmp_path / "shards", "b")):
+            pretrain(family, folder, tmp_path / f"{family}{name}.safetensors", recipe, workers=1, device="cpu")
+        first, second = (load_weights(tmp_path / f"{family}{name}.safetensors") for name in "ab")
+        assert first[1].pictures == second[1].pictures
+        states = [network.state_dict() for network, _ in (first, second)]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    with pytest.raises(OutputError, match="is not empty"):
+        pack(data, tmp_path / "shards", 1)
+    (tmp_path / "shards" / "pictures-00000.safetensors").write_bytes(b"nothing")
+    with pytest.raises(PictureError, match="cannot be read"):
+        find(tmp_path / "shards")
 
 
 def test_rate_rises_and_falls() -> None:

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 import zssr
-from zssr import priors
 from zssr.cli import main
-from zssr.degrade import Jpeg
+from zssr.degrade import Chain, Jpeg, Mosaic, Region
 from zssr.degrade.jpeg import standard_tables
 from zssr.errors import PriorError
 from zssr.image import Image
-from zssr.priors import FAMILIES, Card, Prior, load_prior, save_weights
+from zssr.network import Network
+from zssr.priors import load_prior, own
+from zssr.priors.cards import FAMILIES, Card, save_weights, untrained
+from zssr.priors.families import Initial
+from zssr.priors.own import ComponentsPrior, RegionPrior
 
 QUICK: dict[str, Any] = {"num_epochs": 15, "model_width": 8, "model_depth": 4, "crop_size": 32, "precision": "fp32"}
 CARD = Card("srcnn", {}, "nothing", "CC0", {"training": []}, 1, 1, {"before": 30.0, "after": 31.0}, "", "")
@@ -49,13 +52,22 @@ def compressed(cat: Image) -> bytes:
 
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.role == "components"])
 def test_tiles_do_not_show(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prior = Prior(weights(tmp_path / "a.safetensors", family, 0.02), "a")
+    prior = ComponentsPrior(weights(tmp_path / "a.safetensors", family, 0.02), "a")
     x = torch.rand(1, 1, 200, 168, generator=torch.Generator().manual_seed(0))
     steps = torch.tensor(standard_tables(20)[0]).reshape(8, 8).float()
     whole = prior(x, steps)
-    monkeypatch.setattr(priors, "TILE", 64)
+    monkeypatch.setattr(own, "TILE", 64)
     assert (whole - prior(x, steps)).abs().max() < 1e-4
     assert (whole - x).abs().max() > 1e-3
+
+
+def test_passes(tmp_path: Path) -> None:
+    prior = ComponentsPrior(weights(tmp_path / "a.safetensors", "srcnn", 0.02), "a")
+    x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    steps = torch.tensor(standard_tables(20)[0]).reshape(8, 8).float()
+    twice = prior(prior(x, steps), steps)
+    prior.passes = 2
+    assert torch.equal(prior(x, steps), twice)
 
 
 def test_the_prior_takes_the_place_of_the_filter(cat: Image) -> None:
@@ -121,8 +133,122 @@ def test_priors_side_by_side(cat: Image, tmp_path: Path, capsys: pytest.CaptureF
 def test_unknown_priors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PriorError, match="neither a name nor"):
         load_prior("nonsense")
-    with pytest.raises(PriorError, match="cannot be read"):
+    with pytest.raises(PriorError, match="no such file"):
         load_prior(str(tmp_path / "nothing.safetensors"))
     assert main(["priors", str(tmp_path / "nothing.safetensors")]) == 1
     assert main(["priors", str(weights(tmp_path / "a.safetensors", "jpegnet", 0))]) == 0
     assert "told its table" in capsys.readouterr().out
+
+
+def fitted_mosaic(size: tuple[int, int], top: int, left: int) -> Chain:
+    region = Region.rectangle(size, top, left, 40, 48)
+    return Chain((Mosaic(region, (8, 8), (top % 8, left % 8)),))
+
+
+def test_the_unet_changes_only_the_damaged_part(cat: Image, tmp_path: Path) -> None:
+    prior = load_prior(str(weights(tmp_path / "u.safetensors", "unet", 0.01)))
+    assert isinstance(prior, RegionPrior)
+    for x, top, left in ((cat.pixels[None, :, :90, :101], 19, 21), (cat.pixels[None, :1, :64, :64], 8, 8)):
+        size = (x.shape[-2], x.shape[-1])
+        chain = fitted_mosaic(size, top, left)
+        y = chain.degrade(x, torch.Generator())
+        base = prior(chain, y, size)
+        region = chain.damaged(size)
+        assert region is not None
+        region = region.expand_as(x)
+        assert base.shape == x.shape
+        assert torch.equal(base[~region], x[~region])
+        assert (base - chain.base(y, size))[region].abs().mean() > 1e-3
+    assert prior.fits(chain)
+    assert not prior.fits(Chain((Jpeg(standard_tables(20)),)))
+    assert not prior.fits(Chain((*chain.parts, Jpeg(standard_tables(20)))))
+
+
+def test_the_unet_sees_every_mosaic_from_a_cells_corner(cat: Image, tmp_path: Path) -> None:
+    prior = load_prior(str(weights(tmp_path / "u.safetensors", "unet", 0.01)))
+    assert isinstance(prior, RegionPrior)
+    results = []
+    for first in (0, 3):  # the same cells, the picture cut elsewhere
+        x = cat.pixels[None, :, first:128, first:128]
+        size = (x.shape[-2], x.shape[-1])
+        chain = fitted_mosaic(size, 48 - first, 48 - first)
+        results.append(
+            prior(chain, chain.degrade(x, torch.Generator()), size)[..., 48 - first : 88 - first, 48 - first :]
+        )
+    assert (results[0] - results[1][..., : results[0].shape[-1]]).abs().max() < 0.02
+
+
+def test_a_unet_is_the_first_estimate_of_a_mosaic(cat: Image, tmp_path: Path) -> None:
+    path = weights(tmp_path / "u.safetensors", "unet", 0)
+    x = cat.pixels[:, :96, :96]
+    chain = fitted_mosaic((96, 96), 16, 24)
+    damaged = Image(chain.degrade(x[None], torch.Generator())[0])
+    result = zssr.restore(damaged, prior=str(path), repair="mosaic", **QUICK)
+    assert any(note.startswith("prior") and "not used" not in note for note in result.notes)
+    bad = weights(tmp_path / "bad.safetensors", "unet", 0.1)
+    assert any("not used" in note for note in zssr.restore(damaged, prior=str(bad), repair="mosaic", **QUICK).notes)
+    result = zssr.restore(Image(x), prior=str(path), scale=1.5, **QUICK)
+    assert any("is for one part" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("channels", "hints", "enlarges", "depth"),
+    [(3, 0, True, 8), (3, 5, False, 12), (1, 0, True, 8), (1, 3, False, 8), (3, 4, True, 10)],
+)
+def test_initial_weights_do_the_same_in_any_network(channels: int, hints: int, enlarges: bool, depth: int) -> None:
+    initial = untrained("meta", 0)
+    assert isinstance(initial, Initial)
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in initial.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=rng))
+    network = Network(channels, depth=depth, hints=hints)
+    initial.begin(network, enlarges)
+    x = torch.rand(1, channels, 32, 32, generator=rng)
+    told = torch.rand(1, hints, 32, 32, generator=rng)
+    seen = [x.expand(-1, 3, -1, -1)]
+    if not enlarges:
+        seen += [told[:, :2], told[:, 2:].expand(-1, 3, -1, -1)]
+    with torch.no_grad():
+        expected = initial(torch.cat(seen, 1))
+        result = network(torch.cat([x, told], 1))
+    assert (result - x).abs().mean() > 1e-3
+    assert torch.allclose(result, expected if channels == 3 else expected.mean(1, keepdim=True), atol=1e-5)
+
+
+def test_initial_weights_are_for_networks_of_their_kind() -> None:
+    initial = untrained("meta", 0)
+    assert isinstance(initial, Initial)
+    for network in (Network(3, width=32), Network(3, kernel_size=5), Network(3, depth=9), Network(3, depth=6)):
+        with pytest.raises(PriorError, match="prior meta: is for networks"):
+            initial.begin(network, True)
+
+
+def test_starting_from_initial_weights(cat: Image, compressed: bytes, tmp_path: Path) -> None:
+    quick: dict[str, Any] = {"num_epochs": 3, "crop_size": 32, "precision": "fp32"}
+    initial = untrained("meta", 0)
+    assert isinstance(initial, Initial)
+    for network in (initial.enlarging, initial.jpeg):  # they do nothing, which is no worse than the first estimate
+        network.tail.weight.data.zero_()
+        network.tail.bias.data.zero_()
+    good = str(tmp_path / "good.safetensors")
+    save_weights(Path(good), initial.state_dict(), Card(**{**CARD.__dict__, "family": "meta"}))
+    bad = str(weights(tmp_path / "bad.safetensors", "meta", 0.2))
+    small = Image(cat.pixels[:, :40, :48])
+    for source, more in ((small, {"scale": 2}), (compressed, {})):
+        result = zssr.restore(source, prior=good, **more, **quick)
+        assert any(note.startswith("prior") and "not used" not in note for note in result.notes)
+        worse = zssr.restore(source, prior=bad, **more, **quick)
+        assert any("not used" in note for note in worse.notes)
+        assert torch.equal(worse.image.pixels, zssr.restore(source, **more, **quick).image.pixels)
+    result = zssr.restore(small, prior=good, noise=20, **quick)
+    assert any("for enlarging and for JPEG" in note for note in result.notes)
+
+
+def test_priors_together(compressed: bytes, tmp_path: Path) -> None:
+    first = str(weights(tmp_path / "a.safetensors", "srcnn", 0))
+    second = str(weights(tmp_path / "b.safetensors", "meta", 0))
+    result = zssr.restore(compressed, prior=f"{first}+{second}", num_epochs=3, crop_size=32)
+    assert sum(note.startswith("prior") for note in result.notes) == 2
+    with pytest.raises(PriorError, match="for the same thing"):
+        zssr.restore(compressed, prior=f"{first}+{first}")

@@ -49,6 +49,7 @@ other commands (zssr COMMAND -h explains):
   zssr diagnose photo.jpg                      what happened to a picture, and how sure that is
   zssr evaluate DIR --damage jpeg:10+scale:2   damage, restore and score pictures
   zssr pretrain FAMILY --data DIR --out FILE   train a network on a folder of pictures
+  zssr pack DIR --out DIR                      pictures for pretrain that do not fit in memory
   zssr priors                                  networks trained on other pictures, for --prior
   zssr schema                                  JSON Schema of config files
 exit code: 0 all done, 1 some failed, 2 bad usage or settings, 130 interrupted
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _diagnose(arguments[1:])
         if arguments[:1] == ["pretrain"]:
             return _pretrain(arguments[1:])
+        if arguments[:1] == ["pack"]:
+            return _pack(arguments[1:])
         if arguments[:1] == ["priors"]:
             return _priors(arguments[1:])
         if arguments[:1] == ["schema"]:
@@ -585,11 +588,11 @@ def _diagnose(arguments: Sequence[str]) -> int:
 def _pretrain(arguments: Sequence[str]) -> int:
     parser = _Parser(
         "zssr pretrain", "zssr pretrain FAMILY --data DIR --out FILE.safetensors [options]",
-        "Train a network that repairs JPEG pictures on a folder of undamaged ones. What it was trained with, and how\n"
-        "well it does on pictures kept apart, is written into the file. Stopped, it goes on from its last checkpoint.",
+        "Train a network for --prior on a folder of undamaged pictures, or of shards. What it was trained with, and\n"
+        "how well it does on pictures kept apart, is written into the file. Stopped, it goes on from its checkpoint.",
         formatter_class=_formatter, allow_abbrev=False,
     )  # fmt: skip
-    parser.add_argument("family", metavar="FAMILY", help="srcnn, carcnn, resnet-car, blockcnn or jpegnet")
+    parser.add_argument("family", metavar="FAMILY", help="srcnn, carcnn, resnet-car, blockcnn, jpegnet, unet or meta")
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of undamaged pictures")
     parser.add_argument("--out", metavar="FILE", required=True, help="weights; FILE.csv beside it: validation curve")
     whole, real = _number("int"), _number("float")
@@ -625,28 +628,61 @@ def _pretrain(arguments: Sequence[str]) -> int:
     return DONE
 
 
+def _pack(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        "zssr pack", "zssr pack DIR --out DIR [--shard-MB N]",
+        "Decode a folder of pictures into shards, which zssr pretrain reads piece by piece where they lie: for\n"
+        "folders that do not fit in memory.",
+        formatter_class=_formatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("folder", metavar="DIR", help="folder of pictures")
+    parser.add_argument("--out", metavar="DIR", required=True, help="new folder for the shards")
+    parser.add_argument("--shard-MB", type=_number("float"), default=512, metavar="N", help="size; default 512")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    options = parser.parse_args(arguments)
+    from tqdm import tqdm
+
+    from zssr.priors.pictures import pack
+
+    with tqdm(unit="picture", disable=options.quiet or not sys.stderr.isatty()) as bar:
+
+        def on_picture(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        shards = pack(Path(options.folder), Path(options.out), options.shard_MB, on_picture)
+    if not options.quiet:
+        print(f"{options.out}: {shards} shards")
+    return DONE
+
+
 def _priors(arguments: Sequence[str]) -> int:
     parser = _Parser(
         "zssr priors", "zssr priors [FILE ...]",
-        "List the networks that come with zssr, or those in files of zssr pretrain: what they are for, their\n"
-        "parameters, their pictures' licence, and PSNR before and after on pictures that they were not trained on.",
+        "List the networks that come with zssr, or those in files: what they are for, their parameters and licence,\n"
+        "and of zssr's own PSNR before and after on pictures that they were not trained on.",
         formatter_class=_formatter, allow_abbrev=False,
     )  # fmt: skip
-    parser.add_argument("files", nargs="*", metavar="FILE", help="weights, .safetensors")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="weights: .safetensors, .pth, .ckpt")
     options = parser.parse_args(arguments)
-    from zssr.priors import FAMILIES, load_prior, shipped
+    from zssr.priors import load_prior, shipped
+    from zssr.priors.own import Prior
 
     names = options.files or list(shipped())
     if not names:
         print("none come with this version; zssr pretrain makes them")
     for name in names:
         prior = load_prior(name)
-        card = prior.card
-        print(f"{prior.name}: {FAMILIES[card.family].task}")
-        print(f"  {card.family}, {prior.parameters} parameters, SHA-256 {prior.sha256[:16]}")
-        print(f"  {card.validation['before']:.2f} -> {card.validation['after']:.2f} dB on pictures kept apart")
-        count = len(card.pictures["training"])
-        print(f"  {card.steps} steps on {count} pictures of {card.data}; licence: {card.licence}")
+        print(f"{prior.name}: {prior.task}")
+        kind = prior.card.family if isinstance(prior, Prior) else "not of zssr"
+        print(f"  {kind}, {prior.parameters} parameters, SHA-256 {prior.sha256[:16]}, licence: {prior.licence}")
+        if isinstance(prior, Prior):
+            card = prior.card
+            count = len(card.pictures["training"])
+            print(
+                f"  {card.validation['before']:.2f} -> {card.validation['after']:.2f} dB on pictures kept apart,"
+                f" after {card.steps} steps on {count} pictures"
+            )
     return DONE
 
 
@@ -737,7 +773,7 @@ def _compare_priors(tables: dict[str, Table]) -> None:
     print(f"\n{'prior':24}{'parameters':>12}{'PSNR':>9}{'gain':>7}{'SSIM':>9}{'PSNR-B':>9}{'CPU s':>9}")
     for name, table in tables.items():
         mean = table.mean()
-        parameters = 0 if name == "none" else load_prior(name).parameters
+        parameters = 0 if name == "none" else sum(load_prior(one).parameters for one in name.split("+"))
         print(
             f"{Path(name).name[:23]:24}{parameters:12}{mean.psnr:9.2f}{mean.psnr - mean.before_psnr:+7.2f}"
             f"{mean.ssim:9.4f}{mean.psnr_b:9.2f}{mean.cpu_seconds:9.1f}"

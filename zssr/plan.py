@@ -20,7 +20,8 @@ from zssr.diagnose import Finding
 from zssr.errors import DeviceError, SettingsError
 from zssr.image import Image
 from zssr.network import forward_flops
-from zssr.priors import Priors, load_priors
+from zssr.priors import Foreign, Priors, load_priors
+from zssr.priors.own import RegionPrior
 from zssr.pyramid import LARGEST_SIDE
 from zssr.resample import Size, ratio
 from zssr.settings import LARGEST_FACTOR, Settings
@@ -183,7 +184,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     _check_memory(out_size, int(BYTES_OF_RUNTIME + BYTES_A_RESULT * channels * math.prod(out_size)))
     damage = damage_of(image, settings, out_size != image.size)
     notes += damage.notes
-    priors = load_priors(settings.prior, precision)
+    priors = load_priors(settings.prior, precision, settings.passes)
     priors = _fitting(priors, damage, out_size != image.size, notes)
     damage = _with_prior(damage, priors)
     cut = None
@@ -231,11 +232,11 @@ def make_plan(image: Image, settings: Settings) -> Plan:
         sizes = [out_size, out_size]
         further_steps = training_steps // 2
         training_steps -= further_steps
-    final = _chain(image.size, out_size, kernel, damage.parts)
+    final = _chain(image.size, out_size, kernel, damage.parts, priors.picture)
     steps = tuple(
         Step(
             size,
-            _chain(image.size, size, kernel, damage.parts, final),
+            _chain(image.size, size, kernel, damage.parts, priors.picture, final),
             training_steps if number == 0 else further_steps,
         )
         for number, size in enumerate(sizes)
@@ -266,10 +267,16 @@ def make_plan(image: Image, settings: Settings) -> Plan:
 def _fitting(priors: Priors, damage: Damage, enlarges: bool, notes: list[str]) -> Priors:
     """Those that are for what is to be undone."""
     kinds = {type(part) for part in damage.parts}
+    enlarges = enlarges or damage.whole_mosaic is not None
     if priors.components is not None and Jpeg not in kinds:
         notes.append(f"prior {priors.components.name}: repairs JPEG compression, and there is none to undo")
         priors = dataclasses.replace(priors, components=None)
-    if priors.initial is not None and not (enlarges or damage.whole_mosaic or kinds == {Jpeg}):
+    if isinstance(priors.picture, RegionPrior) and (enlarges or not priors.picture.fits(Chain(damage.parts))):
+        notes.append(
+            f"prior {priors.picture.name}: is for one part that is pixelated, blurred or missing, not for this"
+        )
+        priors = dataclasses.replace(priors, picture=None)
+    if priors.initial is not None and not (enlarges or kinds == {Jpeg}):
         notes.append(f"prior {priors.initial.name}: is for enlarging and for JPEG compression alone, not for this")
         priors = dataclasses.replace(priors, initial=None)
     return priors
@@ -330,6 +337,7 @@ def _chain(
     out_size: Size,
     kernel: str | tuple,
     parts: tuple[Degradation, ...],
+    prior: RegionPrior | Foreign | None,
     final: Chain | None = None,
 ) -> Chain:
     """How a picture of out_size became the input; `final` is the damage of the last step, for the earlier ones.
@@ -338,7 +346,7 @@ def _chain(
     four borders and a flip commutes with the damage.
     """
     if out_size == in_size:
-        return Chain(parts)
+        return Chain(parts, prior)
     vertical, horizontal = ratio(out_size, in_size)
     scale = (min(vertical, Fraction(1)), min(horizontal, Fraction(1)))
     if final is None:
@@ -347,7 +355,7 @@ def _chain(
         last = final.parts[0]
         assert isinstance(last, Downscale)
         downscale = last if last.scale == scale else last.rescaled(scale)
-    return Chain((downscale, *parts))
+    return Chain((downscale, *parts), prior)
 
 
 def _memory(image: Image, steps: tuple[Step, ...], tile: int, width: int, moves: int, precision: torch.dtype) -> int:

@@ -234,7 +234,7 @@ class _Run:
 
     def _judge_first_estimate(self) -> None:
         """Fall back to the analytic one where the prior's does worse on the picture's own pairs."""
-        prior = self.plan.priors.components
+        prior = self.plan.priors.components or self.plan.priors.picture
         if prior is None:
             return
         with_prior = error_of(self._own_pairs, lambda degradation, son, size: degradation.base(son, size))
@@ -356,6 +356,8 @@ class _Run:
         return damage.base(self.picture, self.plan.in_size)
 
     def _base(self, step: Step) -> Tensor:
+        if step.degradation.prior is not None:
+            return step.degradation.base(self.picture, step.size)
         return step.degradation.split()[0].base(self._repaired, step.size)
 
     def _pyramid(self, degradation: Chain) -> Pyramid:

@@ -235,11 +235,15 @@ class Settings:
 
     prior: str = _setting(
         "none",
-        "a network trained on other pictures as the first estimate of JPEG pictures: a name (zssr priors), or a file",
+        "networks trained on other pictures, as the first estimate or as initial weights: a name (zssr priors) or a"
+        " file, or two as in jpegnet+meta",
         "prior",
         "text",
         "--prior",
         metavar="NAME",
+    )
+    passes: int = _setting(
+        1, "how often a JPEG prior is applied", "prior", "int", "--passes", metavar="N", low=1, high=10
     )
     prior_strict: bool = _setting(
         False, "refuse a prior that does worse than none on the picture's own pairs", "prior", "bool", "--prior-strict"

@@ -25,8 +25,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from zssr.device import choose_device, choose_precision, computing, repeatable
 from zssr.errors import OutputError, SettingsError, ZssrError
-from zssr.priors import Card, save_weights, untrained
-from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples, find, load, split
+from zssr.priors.cards import Card, save_weights, untrained
+from zssr.priors.pictures import Picture, find, load, split
+from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
 
 VALIDATION_SIDE = 240
 SMALLEST_SIDE = 24  # of a validation picture: whole blocks, and divisible by every factor
@@ -126,13 +127,13 @@ def validate(network: nn.Module, pairs: Sequence[Sample], device: torch.device) 
     return sum(before) / len(before), sum(after) / len(after)
 
 
-def _validation(samples: type[Samples], pictures: Sequence[np.ndarray]) -> list[Sample]:
+def _validation(samples: type[Samples], pictures: Sequence[Picture]) -> list[Sample]:
     """Pairs of the middle of each picture."""
     pairs: list[Sample] = []
     for picture in pictures:
         side = min(VALIDATION_SIDE, *(length // SMALLEST_SIDE * SMALLEST_SIDE for length in picture.shape[1:]))
         top, left = ((length - side) // 2 for length in picture.shape[1:])
-        middle = torch.from_numpy(picture[:, top : top + side, left : left + side]).float()[None]
+        middle = torch.from_numpy(np.ascontiguousarray(picture[:, top : top + side, left : left + side])).float()[None]
         pairs += samples.validation(middle)
     return pairs
 
@@ -176,18 +177,18 @@ def pretrain(
         raise OutputError(f"{out}: cannot be written there; is its folder missing?")
     where = choose_device(device)
     number_format = choose_precision(precision, where)
-    parts = split(find(data))
-    names = {part: [path.relative_to(data).as_posix() for path in paths] for part, paths in parts.items()}
-    sizes = [path.stat().st_size for paths in parts.values() for path in paths]
+    found = find(data)
+    names = split(list(found))
+    sizes = [found[name].stat().st_size for part in names.values() for name in part]
     same = {"family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes}
     fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     held = _read_checkpoint(checkpoint, fingerprint, where)
     samples = SAMPLES.get(family, Planes)
     training = samples(
-        load(parts["training"], recipe.crop), recipe.steps * recipe.batch, recipe.batch, recipe.crop,
+        load(found, names["training"], recipe.crop), recipe.steps * recipe.batch, recipe.batch, recipe.crop,
         recipe.qualities, recipe.seed,
     )  # fmt: skip
-    validation = _validation(samples, load(parts["validation"], max(recipe.crop, SMALLEST_SIDE)))
+    validation = _validation(samples, load(found, names["validation"], max(recipe.crop, SMALLEST_SIDE)))
     network = untrained(family, recipe.seed).to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -6,11 +6,9 @@ from its checkpoint to the same result, however many processes make the samples.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -20,13 +18,11 @@ import torch.nn.functional as functional
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zssr import image as images
 from zssr.degrade import Blur, Degradation, Downscale, Jpeg, Missing, Mosaic, Region
 from zssr.degrade.jpeg import requantised, standard_tables, to_components
-from zssr.errors import PictureError
-from zssr.formats import SUFFIXES
 from zssr.image import dihedral
 from zssr.priors.families import REGION_HINTS
+from zssr.priors.pictures import Picture
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
 JPEG_EVERY = 6  # batches of `Pairs`: their first estimate takes ten times as long as that of smaller pictures
@@ -35,48 +31,11 @@ CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
 Sample = tuple[Tensor, ...]
 
 
-def find(folder: Path) -> list[Path]:
-    """All pictures under a folder. Raises PictureError where there is none."""
-    if not folder.is_dir():
-        raise PictureError(f"{folder}: is no folder")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    if not paths:
-        raise PictureError(f"{folder}: holds no pictures")
-    return paths
-
-
-def split(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Training, validation and test pictures: 90, 5 and 5 %, by the hash of the name, at least one of each.
-
-    By picture, before any crop is cut, so that no crop has a neighbour on the other side.
-    """
-    if len(paths) < 3:
-        raise PictureError(f"{len(paths)} pictures: at least 3 are needed, for training, validation and test")
-    ordered = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
-    few = max(1, len(ordered) // 20)
-    return {"test": ordered[:few], "validation": ordered[few : 2 * few], "training": ordered[2 * few :]}
-
-
-def load(paths: Sequence[Path], crop: int) -> list[np.ndarray]:
-    """(3, H, W) uint8 of each. Raises PictureError for what is smaller than a crop."""
-    pictures = []
-    for path in paths:
-        pixels = images.fill_hidden(images.load(path))
-        if min(pixels.shape[-2:]) < crop:
-            raise PictureError(f"{path}: {pixels.shape[-1]}x{pixels.shape[-2]} is smaller than a crop of {crop}")
-        pictures.append(pixels.expand(3, -1, -1).mul(255).round().byte().numpy())
-    return pictures
-
-
 class Samples(Dataset[Sample]):
     """Sample number i of a family. Subclasses say how a crop is damaged."""
 
     def __init__(
-        self, pictures: list[np.ndarray], count: int, batch: int, crop: int, qualities: tuple[int, int], seed: int
+        self, pictures: Sequence[Picture], count: int, batch: int, crop: int, qualities: tuple[int, int], seed: int
     ) -> None:
         """pictures: (3, H, W) uint8. count: of samples. crop: side. qualities: of JPEG, first and last."""
         self.pictures, self.count, self.batch = pictures, count, batch
@@ -91,7 +50,7 @@ class Samples(Dataset[Sample]):
         picture = self.pictures[int(np.searchsorted(self.areas, rng.integers(self.areas[-1]), side="right"))]
         return self.sample(picture, rng, number)
 
-    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+    def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         """Without a batch dimension. number: of the sample."""
         raise NotImplementedError
 
@@ -100,10 +59,10 @@ class Samples(Dataset[Sample]):
         """Of the middle of a picture, (1, 3, H, W) grey levels; with a batch dimension."""
         raise NotImplementedError
 
-    def _crop(self, picture: np.ndarray, side: int, rng: np.random.Generator) -> Tensor:
+    def _crop(self, picture: Picture, side: int, rng: np.random.Generator) -> Tensor:
         """(1, 3, side, side) grey levels, any way up."""
         top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[1:])
-        x = torch.from_numpy(picture[:, top : top + side, left : left + side]).float()[None]
+        x = torch.from_numpy(np.ascontiguousarray(picture[:, top : top + side, left : left + side])).float()[None]
         return dihedral(x, int(rng.integers(8))).contiguous()
 
     def _quality(self, rng: np.random.Generator) -> int:
@@ -115,7 +74,7 @@ class Samples(Dataset[Sample]):
 class Planes(Samples):
     """((1, side, side) damaged in [0, 1], 64 steps of the table, (1, side, side) whole): components of JPEG files."""
 
-    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+    def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         tables = standard_tables(self._quality(rng))
         # Chroma is seen at half the size, as files hold it, where the picture is large enough.
         chroma = rng.random() < CHROMA_SHARE and min(picture.shape[1:]) >= 2 * self.crop and self.qualities[1] > 50
@@ -141,7 +100,7 @@ class Pairs(Samples):
     Some batches are of JPEG pictures, the others of smaller ones.
     """
 
-    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+    def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         if number // self.batch % JPEG_EVERY == 0:
             quality, sampling = self._quality(rng), ("4:2:0", "4:4:4")[int(rng.integers(2))]
             degradation: Degradation = Jpeg(standard_tables(quality), sampling)
@@ -161,7 +120,7 @@ class Pairs(Samples):
 class Holes(Samples):
     """((6, side, side), (3, side, side) father): parts pixelated, blurred or missing; see `families.UNet`."""
 
-    def sample(self, picture: np.ndarray, rng: np.random.Generator, number: int) -> Sample:
+    def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         father = self._crop(picture, self.crop, rng) / 255
         return told_of_region(*_hole(father, _random_hole(self.crop, rng)))[0], father[0]
 

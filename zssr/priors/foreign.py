@@ -1,0 +1,106 @@
+"""Anyone's network as the first estimate of a whole picture, in the formats that spandrel reads."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import safetensors
+import torch
+from torch import Tensor
+
+from zssr.degrade import Chain
+from zssr.device import computing
+from zssr.errors import PriorError
+from zssr.priors.cards import sha256_of
+from zssr.priors.tiles import tiled
+from zssr.resample import Size, fit, size_of
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+TILE = 256
+HALO = 32  # what is seen around a tile and thrown away; networks that see further show faint seams
+LICENCE_KEYS = ("license", "modelspec.license", "licence")
+
+
+class Foreign:
+    """A network of another project. name, task and licence are for people; scale: what it enlarges by."""
+
+    role = "picture"
+
+    def __init__(self, path: Path, precision: torch.dtype = torch.float32) -> None:
+        """Raises PriorError for what is no such network, or holds code."""
+        import spandrel  # takes seconds
+
+        self.name, self.precision = path.name, precision
+        self.sha256 = sha256_of(path)
+        held = _metadata(path)
+        self.licence = next((held[key] for key in LICENCE_KEYS if key in held), "unknown")
+        if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+            raise PriorError(f"{path}: holds code (TorchScript), which is not run; give its weights")
+        try:
+            loaded = spandrel.ModelLoader("cpu").load_from_file(path)
+        except spandrel.UnsupportedModelError:
+            raise PriorError(f"{path}: is of no architecture that is known") from None
+        except pickle.UnpicklingError as error:
+            raise PriorError(f"{path}: holds more than weights, which is not loaded ({_line(error)})") from None
+        except (OSError, EOFError, RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise PriorError(f"{path}: cannot be read as a network ({_line(error)})") from None
+        if not isinstance(loaded, spandrel.ImageModelDescriptor):
+            raise PriorError(f"{path}: needs a mask beside the picture, which is not supported")
+        if loaded.purpose == "FaceSR":
+            raise PriorError(f"{path}: invents faces, which zssr does not do")
+        if loaded.input_channels != loaded.output_channels or loaded.input_channels not in (1, 3):
+            raise PriorError(
+                f"{path}: takes {loaded.input_channels} channels and gives {loaded.output_channels}; grey or colour is"
+                " needed"
+            )
+        self.scale, self.task = loaded.scale, f"{loaded.architecture.name}, {loaded.purpose}, factor {loaded.scale}"
+        self.parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+        self._tiled = loaded.tiling == spandrel.ModelTiling.SUPPORTED
+        self._loaded = loaded
+
+    def __call__(self, degradation: Chain, y: Tensor, size: Size) -> Tensor:
+        """y (N, C, h, w) in [0, 1], seen through the network, at `size`; only where it is damaged."""
+        groups = y.split(1, 1) if self._loaded.input_channels == 1 else [y.expand(-1, 3, -1, -1)]
+        seen = torch.cat([self._applied(group) for group in groups], 1)
+        if y.shape[1] == 1:
+            seen = seen.mean(1, keepdim=True)
+        if self.scale == 1:
+            return _where_damaged(degradation, degradation.split()[0].base(seen, size), y)
+        return _where_damaged(degradation, fit(seen, size), y)
+
+    def _applied(self, x: Tensor) -> Tensor:
+        """Its result at its own scale, one picture at a time as it wants them."""
+        self._loaded.to(x.device)
+        tile = TILE if self._tiled else max(size_of(x))
+
+        def run(piece: Tensor) -> Tensor:
+            with computing(x.device, self.precision):
+                return self._loaded(piece.contiguous())
+
+        return torch.cat([tiled(run, one, tile, HALO, self.scale) for one in x.split(1)])
+
+
+def _where_damaged(degradation: Chain, x: Tensor, y: Tensor) -> Tensor:
+    damaged = degradation.damaged(size_of(x)) if degradation.scale == (1, 1) else None
+    return x if damaged is None else torch.where(damaged.to(x.device), x, y)
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file was made by zssr: it holds a card. Raises PriorError for one that cannot be read."""
+    return "card" in _metadata(path)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    if path.suffix.lower() != ".safetensors":
+        return {}
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise PriorError(f"{path}: cannot be read as safetensors ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,131 @@
+"""The pictures that families are trained on: a folder of files, or of shards for what does not fit in memory.
+
+A shard is a safetensors file of decoded pictures, (3, H, W) uint8 each under its name. It is read piece by piece where
+it lies, so that a crop costs no more than its pixels, in any order and by any number of processes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from zssr import image as images
+from zssr.errors import OutputError, PictureError
+from zssr.formats import SUFFIXES
+
+SHARD_NAME = "pictures-{:05}.safetensors"
+SHARD_GLOB = "pictures-*.safetensors"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A picture in a shard: read when it is indexed."""
+
+    shard: str
+    name: str
+    shape: tuple[int, int, int]
+
+    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
+        return _opened(self.shard, os.getpid()).get_slice(self.name)[index]
+
+
+Picture = np.ndarray | Packed  # (3, H, W) uint8
+
+
+@functools.lru_cache(maxsize=64)
+def _opened(shard: str, process: int) -> Any:
+    return safetensors.safe_open(shard, "np")
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """Every picture under a folder, or in its shards, by name: the file that holds it. Raises PictureError."""
+    if not folder.is_dir():
+        raise PictureError(f"{folder}: is no folder")
+    shards = sorted(folder.glob(SHARD_GLOB))
+    if shards:
+        try:
+            return {name: shard for shard in shards for name in safetensors.safe_open(shard, "np").keys()}  # noqa: SIM118
+        except (OSError, safetensors.SafetensorError) as error:
+            raise PictureError(f"{folder}: a shard cannot be read ({error})") from None
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    }
+    if not found:
+        raise PictureError(f"{folder}: holds no pictures")
+    return found
+
+
+def split(names: Sequence[str]) -> dict[str, list[str]]:
+    """Training, validation and test pictures: 90, 5 and 5 %, by the hash of the file's name, at least one of each.
+
+    By picture, before any crop is cut, so that no crop has a neighbour on the other side.
+    """
+    if len(names) < 3:
+        raise PictureError(f"{len(names)} pictures: at least 3 are needed, for training, validation and test")
+    ordered = sorted(names, key=lambda name: hashlib.sha256(name.rpartition("/")[2].encode()).digest())
+    few = max(1, len(ordered) // 20)
+    return {"test": ordered[:few], "validation": ordered[few : 2 * few], "training": ordered[2 * few :]}
+
+
+def load(found: dict[str, Path], names: Sequence[str], smallest: int) -> list[Picture]:
+    """The pictures of these names; whole, or to be read from their shards. Raises PictureError for one that is
+    smaller than `smallest`."""
+    pictures: list[Picture] = []
+    for name in names:
+        path = found[name]
+        if path.match(SHARD_GLOB):
+            shape = tuple(_opened(str(path), os.getpid()).get_slice(name).get_shape())
+            picture: Picture = Packed(str(path), name, shape)
+        else:
+            picture = _decoded(path)
+        if min(picture.shape[1:]) < smallest:
+            raise PictureError(
+                f"{path}: {name} of {picture.shape[2]}x{picture.shape[1]} is smaller than a crop of {smallest}"
+            )
+        pictures.append(picture)
+    return pictures
+
+
+def _decoded(path: Path) -> np.ndarray:
+    pixels = images.fill_hidden(images.load(path))
+    return pixels.expand(3, -1, -1).mul(255).round().byte().numpy()
+
+
+def pack(folder: Path, out: Path, shard_megabytes: float, on_picture: Callable[[int, int], None] | None = None) -> int:
+    """Write the pictures under a folder into shards of about `shard_megabytes` MB each, and return how many shards.
+
+    out: a new or empty folder. on_picture: called with (done, all). Raises PictureError, OutputError.
+    """
+    if shard_megabytes <= 0:
+        raise OutputError("shards must have a size above 0")
+    found = find(folder)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise OutputError(f"{out}: is not empty; give a new folder")
+        held: dict[str, np.ndarray] = {}
+        shards = 0
+        for number, (name, path) in enumerate(found.items(), 1):
+            held[name] = _decoded(path)
+            if number == len(found) or sum(pixels.nbytes for pixels in held.values()) >= shard_megabytes * 1e6:
+                aside = out / f".{SHARD_NAME.format(shards)}.part"
+                safetensors.numpy.save_file(held, aside)
+                aside.rename(out / SHARD_NAME.format(shards))
+                shards += 1
+                held = {}
+            if on_picture is not None:
+                on_picture(number, len(found))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OutputError(f"{out}: cannot be written ({error})") from None
+    return shards
