@@ -252,3 +252,20 @@ def test_priors_together(compressed: bytes, tmp_path: Path) -> None:
     assert sum(note.startswith("prior") for note in result.notes) == 2
     with pytest.raises(PriorError, match="for the same thing"):
         zssr.restore(compressed, prior=f"{first}+{first}")
+
+
+def test_evaluating_what_a_prior_was_trained_on(cat: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in "abc":
+        zssr.save(Image(cat.pixels[:, :64, :96].contiguous()), tmp_path / "pictures" / f"{name}.png")
+    parts = {"training": ["a.png"], "validation": ["b.png"], "test": ["c.png"]}
+    path = tmp_path / "mine.safetensors"
+    save_weights(path, untrained("srcnn", 0).state_dict(), Card(**{**CARD.__dict__, "pictures": parts}))
+    command = ["evaluate", str(tmp_path / "pictures"), "--damage", "jpeg:10", "--num-epochs", "0", "-q"]
+    command += ["--prior", str(path), "--longest", "48", "--part"]
+    assert main([*command, "training"]) == 0
+    assert "mean of 1" in (seen := capsys.readouterr().out)
+    assert "a.png" in seen
+    assert main([*command, "held-out"]) == 0
+    assert "mean of 2" in capsys.readouterr().out
+    assert main([word if word != str(path) else "none" for word in [*command, "training"]]) == 2

@@ -713,6 +713,13 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--separately", action="store_true", help="undo the smaller size after the rest, not all together"
     )
+    parser.add_argument(
+        "--part", choices=("training", "held-out"),
+        help="only the pictures that the --prior was trained on, or those kept apart",
+    )  # fmt: skip
+    parser.add_argument(
+        "--longest", type=_number("int"), metavar="N", help="make pictures smaller first, to a longest side of N"
+    )
     parser.add_argument("--results", metavar="DIR", help="score these results instead of making them")
     parser.add_argument("--truth", metavar="DIR", help="folder with the truth for --results, matched by name and size")
     parser.add_argument("--json", metavar="FILE", dest="json_file", help="write the figures as JSON too")
@@ -743,6 +750,9 @@ def _evaluate(arguments: Sequence[str]) -> int:
 
     tables = {}
     priors = settings.prior.split(",")
+    if options.longest is not None and options.longest < 16:
+        raise SettingsError(f"evaluate: --longest {options.longest} must be at least 16")
+    only = None if options.part is None else _part_of(options.part, priors)
     if len(priors) > 1 and options.save is not None:
         raise SettingsError("evaluate: --save needs one --prior, as the results would have the same names")
     for prior in priors:
@@ -753,7 +763,9 @@ def _evaluate(arguments: Sequence[str]) -> int:
             chosen = dataclasses.replace(settings, prior=prior)
             if len(priors) > 1:
                 shell.say(f"prior {prior}")
-            table = evaluate(Path(options.folder), chosen, show, shell.bars, save, damage, options.separately)
+            table = evaluate(
+                Path(options.folder), chosen, show, shell.bars, save, damage, options.separately, only, options.longest
+            )
         print(table.mean().row())
         print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
         tables[prior] = table
@@ -765,6 +777,22 @@ def _evaluate(arguments: Sequence[str]) -> int:
         data = {prior: table.to_json() for prior, table in tables.items()} if len(tables) > 1 else table.to_json()
         write((json.dumps(data, indent=1) + "\n").encode(), options.json_file, settings.overwrite)
     return DONE
+
+
+def _part_of(part: str, priors: Sequence[str]) -> frozenset[str]:
+    """The names of the pictures that all of these were trained on, or that were kept apart from all."""
+    from zssr.priors import load_prior
+    from zssr.priors.own import Prior
+
+    parts = ("training",) if part == "training" else ("validation", "test")
+    found = []
+    for name in (one for prior in priors if prior != "none" for one in prior.split("+")):
+        prior = load_prior(name)
+        if isinstance(prior, Prior):
+            found.append(frozenset(Path(name).name for part in parts for name in prior.card.pictures[part]))
+    if not found:
+        raise SettingsError(f"evaluate: --part {part} needs a --prior whose card names its pictures")
+    return frozenset.intersection(*found)
 
 
 def _compare_priors(tables: dict[str, Table]) -> None:

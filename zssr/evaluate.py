@@ -170,11 +170,14 @@ def evaluate(
     save: Path | None = None,
     damage: Damage | None = None,
     separately: bool = False,
+    only: frozenset[str] | None = None,
+    longest: int | None = None,
 ) -> Table:
     """Damage each picture, restore it, score it.
 
     damage: by default made smaller by the settings' scale, with their kernel and noise. separately: undo the
-    smaller size after everything else, each with a training of its own.
+    smaller size after everything else, each with a training of its own. only: names of the pictures to take.
+    longest: side to which larger pictures are made smaller first.
     """
     if damage is None:
         noise = settings.noise if isinstance(settings.noise, int | float) and settings.noise else None
@@ -184,7 +187,9 @@ def evaluate(
         given = Fraction(str(damage.scale or 1)).limit_denominator(100)
         factor = (given, given)
     scores = []
-    paths = _pictures(folder)
+    paths = [path for path in _pictures(folder) if only is None or path.name in only]
+    if not paths:
+        raise PictureError(f"{folder}: holds none of the {len(only or ())} pictures asked for")
     outputs = {path: save / f"{path.stem}.png" for path in paths} if save is not None else {}
     for path, output in outputs.items():  # before hours of work
         if output.resolve() in {p.resolve() for p in paths}:
@@ -195,6 +200,11 @@ def evaluate(
         truth = images.load(path, settings.max_MB, settings.max_pixels)
         if len(truth.pixels) == 3 and bool((truth.pixels == truth.pixels[:1]).all()):
             truth = dataclasses.replace(truth, pixels=truth.pixels[:1])
+        if longest is not None and max(truth.size) > longest:
+            share = longest / max(truth.size)
+            size = (max(1, round(truth.size[0] * share)), max(1, round(truth.size[1] * share)))
+            truth = dataclasses.replace(truth, pixels=fit(truth.pixels[None], size)[0].clamp_(0, 1))
+            truth.pixels.mul_(truth.peak).round_().div_(truth.peak)
         # Whole multiples of the factor, so that both pictures show exactly the same scene.
         height, width = (length - length % part.numerator for length, part in zip(truth.size, factor, strict=True))
         if 0 in (height, width):

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import psutil
 import torch
@@ -31,10 +32,11 @@ from zssr.train import Training
 SMALLEST_SIDE = 16
 SMALLEST_KNOWN = 0.05  # share of the picture that local damages have to leave
 DEFAULT_TILE = 512
-DEFAULTS = {"crop_size": 96, "lr_decay_range": 300}
+DEFAULTS = {"crop_size": 96, "lr_decay_range": 300, "lr": 2e-3}
 # Cells are coarse: what helps lies further away, and what can be learned is a few percent of the error, less than it
 # varies from crop to crop, so that a short line stops training too early.
 MOSAIC = {"crop_size": 128, "lr_decay_range": 1000}
+BEGUN = {"lr": 3e-4}  # initial weights are nearly right, and large steps would lose them
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
 BYTES_A_RESULT = 2.4 * 4  # for each pixel and channel of the result: itself, its base, and a part of a third
@@ -245,7 +247,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     network_channels = min(settings.in_channels, channels)
     moves = final.symmetries if settings.ensemble else frozenset({0})
     has_mosaic = any(isinstance(part, Mosaic) for part in damage.parts)
-    training = training_of(settings, training_steps, has_mosaic)
+    training = training_of(settings, training_steps, has_mosaic, priors.initial is not None)
     tile = min(settings.patch_size or DEFAULT_TILE, 2 * math.ceil(max(out_size) / 2))
     groups = channels // network_channels
     per_pixel = groups * forward_flops(network_channels, settings.model_width, depth, settings.model_kernel_size, 1)
@@ -299,12 +301,15 @@ def _check_memory(out_size: Size, needed: int) -> None:
         )
 
 
-def training_of(settings: Settings, steps: int, has_mosaic: bool = False) -> Training:
-    """How to train for `steps`; all that is set is as set."""
-    chosen = MOSAIC if has_mosaic else DEFAULTS
+def training_of(settings: Settings, steps: int, has_mosaic: bool = False, begun: bool = False) -> Training:
+    """How to train for `steps`; all that is set is as set. begun: from a prior's initial weights."""
+    chosen: dict[str, Any] = DEFAULTS | (MOSAIC if has_mosaic else {}) | (BEGUN if begun else {})
     names = [field.name for field in dataclasses.fields(Training) if field.name != "steps"]
     given = {name: getattr(settings, name) for name in names}
-    return Training(steps, **{name: chosen[name] if value is None else value for name, value in given.items()})
+    training = Training(steps, **{name: chosen[name] if value is None else value for name, value in given.items()})
+    if training.lr_stop > training.lr:
+        raise SettingsError(f"lr_stop {training.lr_stop:g}: must not be larger than lr {training.lr:g}")
+    return training
 
 
 def _sampling(device: torch.device) -> torch.device:

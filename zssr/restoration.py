@@ -25,7 +25,7 @@ from zssr.errors import Cancelled, DeviceError, PictureError, PriorError
 from zssr.image import Image
 from zssr.judge import HARMLESS, Pair, error_of, own_pairs
 from zssr.network import FOLD, Network
-from zssr.plan import Plan, Step, make_plan
+from zssr.plan import Plan, Step, make_plan, training_of
 from zssr.priors.families import Initial
 from zssr.pyramid import Pyramid
 from zssr.resample import Size, extended, fit, size_of
@@ -275,6 +275,9 @@ class _Run:
         without = error_of(self._own_pairs, lambda degradation, son, size: degradation.base(son, size))
         if self._is_worth_it(prior.name, with_prior, without):
             network.load_state_dict(begun.state_dict())
+        else:
+            training = training_of(self.settings, self.plan.training.steps)
+            self.plan = dataclasses.replace(self.plan, training=training)
 
     def result(self) -> Result:
         self._judge_first_estimate()

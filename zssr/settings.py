@@ -308,7 +308,16 @@ class Settings:
     model_kernel_size: int = _setting(
         3, "of a layer, odd", "method", "int", "--model-kernel-size", metavar="N", low=1, high=9
     )
-    lr: float = _setting(2e-3, "first learning rate", "method", "float", "--lr", metavar="R", low=1e-7, high=1)
+    lr: float | None = _setting(
+        None,
+        "first learning rate; default 0.002, from initial weights 0.0003",
+        "method",
+        "float",
+        "--lr",
+        metavar="R",
+        low=1e-7,
+        high=1,
+    )
     lr_stop: float = _setting(
         1e-5, "training ends below this rate", "method", "float", "--lr-stop", metavar="R", low=1e-9, high=1
     )
@@ -376,7 +385,7 @@ class Settings:
             raise SettingsError("in_channels 2: must be 1 or 3")
         if self.model_kernel_size % 2 == 0:
             raise SettingsError(f"model_kernel_size {self.model_kernel_size}: must be odd")
-        if self.lr_stop > self.lr:
+        if self.lr is not None and self.lr_stop > self.lr:
             raise SettingsError(f"lr_stop {self.lr_stop:g}: must not be larger than lr {self.lr:g}")
         if self.overwrite and self.skip_existing:
             raise SettingsError("overwrite and skip_existing: choose one of them")
