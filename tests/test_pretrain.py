@@ -19,7 +19,7 @@ import torch
 
 from zssr.cli import main
 from zssr.errors import OutputError, PictureError, PriorError, SettingsError, ZssrError
-from zssr.priors.cards import FAMILIES, load_weights
+from zssr.priors.cards import FAMILIES, load_weights, save_weights
 from zssr.priors.pictures import find, load, pack, split
 from zssr.priors.pretrain import RECIPES, pretrain, rate, recipe_for
 from zssr.priors.samples import Holes, Pairs, Planes
@@ -154,6 +154,24 @@ def test_shards_give_the_same_training(data: Path, tmp_path: Path, capsys: pytes
     (tmp_path / "shards" / "pictures-00000.safetensors").write_bytes(b"nothing")
     with pytest.raises(PictureError, match="cannot be read"):
         find(tmp_path / "shards")
+
+
+def test_going_on_from_weights(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    pretrain("srcnn", data, first, recipe_for("srcnn", steps=40, batch=2, crop=16), workers=0, device="cpu")
+    recipe = recipe_for("srcnn", steps=1, batch=2, crop=16, lr=1e-6)
+    card = pretrain("srcnn", data, second, recipe, workers=0, device="cpu", start=first)
+    assert card.start is not None
+    assert card.start["steps"] == 40
+    weights = [safetensors.torch.load_file(path) for path in (first, second)]
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-5) for name in weights[0])
+    with pytest.raises(PriorError, match="is of the family srcnn, not carcnn"):
+        pretrain("carcnn", data, tmp_path / "c.safetensors", recipe_for("carcnn", crop=16), start=first)
+    network, card = load_weights(first)
+    parts = {"training": card.pictures["test"], "validation": [], "test": []}
+    save_weights(first, network.state_dict(), dataclasses.replace(card, pictures=parts))
+    with pytest.raises(PriorError, match="now kept apart"):
+        pretrain("srcnn", data, tmp_path / "c.safetensors", recipe, start=first)
 
 
 def test_rate_rises_and_falls() -> None:

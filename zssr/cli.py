@@ -602,6 +602,7 @@ def _pretrain(arguments: Sequence[str]) -> int:
     parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
     parser.add_argument("--qualities", metavar="LOW,HIGH", help="JPEG qualities to train for")
     parser.add_argument("--seed", type=whole, metavar="N", help="of weights and crops")
+    parser.add_argument("--start", metavar="FILE", help="weights of the family to begin with")
     parser.add_argument("--workers", type=whole, default=1, metavar="N", help="processes that make crops; default 1")
     parser.add_argument("--save-every", type=whole, default=500, metavar="N", help="steps between checkpoints")
     parser.add_argument("--licence", default="unknown", metavar="TEXT", help="of the pictures, for the card")
@@ -620,7 +621,8 @@ def _pretrain(arguments: Sequence[str]) -> int:
         card = pretrain(
             options.family, Path(options.data), Path(options.out), recipe, workers=options.workers,
             device=options.device, precision=options.precision, save_every=options.save_every,
-            licence=options.licence, overwrite=options.overwrite, on_step=on_step,
+            licence=options.licence, start=None if options.start is None else Path(options.start),
+            overwrite=options.overwrite, on_step=on_step,
         )  # fmt: skip
     if not options.quiet:
         before, after = card.validation["before"], card.validation["after"]

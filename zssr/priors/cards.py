@@ -45,7 +45,11 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Card:
-    """Where weights come from. validation: PSNR in dB of the input and of the result on pictures not trained on."""
+    """Where weights come from.
+
+    validation: PSNR in dB of the input and of the result on pictures not trained on. start: of weights that training
+    began with: their SHA-256, steps and start.
+    """
 
     family: str
     recipe: dict[str, Any]
@@ -57,6 +61,7 @@ class Card:
     validation: dict[str, float]
     torch: str
     machine: str
+    start: dict[str, Any] | None = None
 
 
 def untrained(family: str, seed: int) -> nn.Module:

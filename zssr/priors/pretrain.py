@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from zssr.device import choose_device, choose_precision, computing, repeatable
-from zssr.errors import OutputError, SettingsError, ZssrError
-from zssr.priors.cards import Card, save_weights, untrained
+from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
+from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
 from zssr.priors.pictures import Picture, find, load, split
 from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
 
@@ -155,13 +155,15 @@ def pretrain(
     precision: str = "auto",
     save_every: int = 500,
     licence: str = "unknown",
+    start: Path | None = None,
     overwrite: bool = False,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Card:
     """Train a family and write its weights to `out`, a .safetensors file with the card in it, and a log (.csv).
 
     A checkpoint (.checkpoint) is written every `save_every` steps and removed at the end; where there is one, of the
-    same recipe and pictures, training goes on from it. on_step: called with (steps done, mean loss).
+    same recipe and pictures, training goes on from it. start: weights of the same family to begin with, instead of
+    random ones. on_step: called with (steps done, mean loss).
     Raises SettingsError for bad names and numbers, PictureError for bad data, OutputError for what cannot be written.
     """
     if save_every < 1 or workers < 0:
@@ -180,7 +182,8 @@ def pretrain(
     found = find(data)
     names = split(list(found))
     sizes = [found[name].stat().st_size for part in names.values() for name in part]
-    same = {"family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes}
+    begun, earlier = (None, None) if start is None else _begun(start, family, {*names["validation"], *names["test"]})
+    same = {"family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes, "start": earlier}
     fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     held = _read_checkpoint(checkpoint, fingerprint, where)
     samples = SAMPLES.get(family, Planes)
@@ -189,7 +192,8 @@ def pretrain(
         recipe.qualities, recipe.seed,
     )  # fmt: skip
     validation = _validation(samples, load(found, names["validation"], max(recipe.crop, SMALLEST_SIDE)))
-    network = untrained(family, recipe.seed).to(where).to(memory_format=torch.channels_last)
+    network = begun or untrained(family, recipe.seed)
+    network = network.to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = State()
@@ -259,11 +263,24 @@ def pretrain(
     card = Card(
         family=family, recipe=json.loads(json.dumps(asdict(recipe))), data=data.name, licence=licence, pictures=names,
         steps=state.steps, seconds=round(state.seconds), validation={"before": before, "after": state.curve[-1][1]},
-        torch=torch.__version__, machine=f"{platform.machine()}, {where}",
+        torch=torch.__version__, machine=f"{platform.machine()}, {where}", start=earlier,
     )  # fmt: skip
     _replaced(out, lambda path: save_weights(path, average, card))
     checkpoint.unlink(missing_ok=True)
     return card
+
+
+def _begun(start: Path, family: str, kept_apart: set[str]) -> tuple[nn.Module, dict[str, Any]]:
+    """The network to begin with, and what the card says of it."""
+    network, card = load_weights(start)
+    if card.family != family:
+        raise PriorError(f"{start}: is of the family {card.family}, not {family}")
+    seen = kept_apart & set(card.pictures["training"])
+    if seen:
+        raise PriorError(f"{start}: was trained on {min(seen)} and {len(seen) - 1} more that are now kept apart")
+    return network.requires_grad_(True).train(), {
+        "sha256": sha256_of(start), "steps": card.steps, "seconds": card.seconds, "start": card.start,
+    }  # fmt: skip
 
 
 def _read_checkpoint(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:

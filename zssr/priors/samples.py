@@ -25,7 +25,7 @@ from zssr.priors.families import REGION_HINTS
 from zssr.priors.pictures import Picture
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
-JPEG_EVERY = 6  # batches of `Pairs`: their first estimate takes ten times as long as that of smaller pictures
+JPEG_EVERY = 8  # batches of `Pairs`: their first estimate takes ten times as long as that of smaller pictures
 CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
 # What a network sees, one or more, and what it should give.
 Sample = tuple[Tensor, ...]
@@ -190,11 +190,11 @@ def _pair(father: Tensor, degradation: Degradation, seed: int) -> Sample:
 
 def _random_downscale(rng: np.random.Generator) -> Downscale:
     """Factor 2, 3 or 4; bicubic, box, or Gaussian of any direction."""
-    factor = int(rng.choice([2, 2, 3, 4]))
+    factor = int(rng.choice([2, 2, 2, 3, 4]))
     scale = (Fraction(1, factor), Fraction(1, factor))
     kind = rng.random()
-    if kind < 0.6:
-        return Downscale(scale, "bicubic" if kind < 0.5 else "box")
+    if kind < 0.7:
+        return Downscale(scale, "bicubic" if kind < 0.6 else "box")
     return Downscale(scale, tuple(map(tuple, _gaussian(rng, factor).tolist())))
 
 
