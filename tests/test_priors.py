@@ -238,8 +238,12 @@ def test_starting_from_initial_weights(cat: Image, compressed: bytes, tmp_path: 
     for source, more in ((small, {"scale": 2}), (compressed, {})):
         result = zssr.restore(source, prior=good, **more, **quick)
         assert any(note.startswith("prior") and "not used" not in note for note in result.notes)
+        assert "comes from other pictures" in result.unknown
+        assert [prior["name"] for prior in result.sidecar()["priors"]] == ["good.safetensors"]
         worse = zssr.restore(source, prior=bad, **more, **quick)
         assert any("not used" in note for note in worse.notes)
+        assert "other pictures" not in worse.unknown
+        assert worse.sidecar()["priors"] == []
         assert torch.equal(worse.image.pixels, zssr.restore(source, **more, **quick).image.pixels)
     result = zssr.restore(small, prior=good, noise=20, **quick)
     assert any("for enlarging and for JPEG" in note for note in result.notes)

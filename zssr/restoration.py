@@ -100,8 +100,12 @@ class Result:
             for kind, sentence in _LOST.items()
             if any(isinstance(part, kind) for part in self.plan.steps[-1].degradation.parts)
         )
+        used = self.plan.priors.used()
+        if used:
+            names = " and ".join(prior.name for prior in used)
+            lost += f" Some of the detail comes from other pictures, which {names} was trained on, not from this one."
         if measured == made:
-            return lost
+            return lost.strip()
         return f"{self._unknown_detail(measured, made)} {lost}".strip()
 
     def _unknown_detail(self, measured: int, made: int) -> str:
@@ -146,6 +150,10 @@ class Result:
             "precision": str(self.plan.precision).removeprefix("torch."),
             "network": {"width": self.plan.width, "depth": self.plan.depth, "kernel_size": self.plan.kernel_size},
             "networks": self.plan.networks,
+            "priors": [
+                {"name": prior.name, "sha256": prior.sha256, "licence": prior.licence}
+                for prior in self.plan.priors.used()
+            ],
             "moves": sorted(self.plan.moves),
             "steps": [
                 {"size": [step.size[1], step.size[0]], "degradation": step.degradation.to_json()}
@@ -243,7 +251,8 @@ class _Run:
             steps = (
                 dataclasses.replace(step, degradation=_without_prior(step.degradation)) for step in self.plan.steps
             )
-            self.plan = dataclasses.replace(self.plan, steps=tuple(steps))
+            priors = dataclasses.replace(self.plan.priors, components=None, picture=None)
+            self.plan = dataclasses.replace(self.plan, steps=tuple(steps), priors=priors)
 
     def _is_worth_it(self, name: str, with_prior: float, without: float) -> bool:
         """And says so. Raises PriorError where it is not and only a better one is wanted."""
@@ -277,7 +286,8 @@ class _Run:
             network.load_state_dict(begun.state_dict())
         else:
             training = training_of(self.settings, self.plan.training.steps)
-            self.plan = dataclasses.replace(self.plan, training=training)
+            priors = dataclasses.replace(self.plan.priors, initial=None)
+            self.plan = dataclasses.replace(self.plan, training=training, priors=priors)
 
     def result(self) -> Result:
         self._judge_first_estimate()

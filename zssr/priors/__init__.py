@@ -50,6 +50,10 @@ class Priors:
     picture: RegionPrior | Foreign | None = None
     initial: Prior | None = None
 
+    def used(self) -> list[Prior | Foreign]:
+        """All there are."""
+        return [prior for prior in (self.components, self.picture, self.initial) if prior is not None]
+
 
 def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int = 1) -> Priors:
     """One or more, as in "jpegnet+meta"; "none" for none. passes: how often one for components is applied.
