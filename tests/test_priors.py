@@ -273,3 +273,13 @@ def test_evaluating_what_a_prior_was_trained_on(cat: Image, tmp_path: Path, caps
     assert main([*command, "held-out"]) == 0
     assert "mean of 2" in capsys.readouterr().out
     assert main([word if word != str(path) else "none" for word in [*command, "training"]]) == 2
+
+
+def test_the_ensemble_treats_all_directions_alike(tmp_path: Path) -> None:
+    prior = ComponentsPrior(weights(tmp_path / "a.safetensors", "jpegnet", 0.02), "a")
+    x = torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(0))
+    steps = torch.arange(1.0, 65).reshape(8, 8)
+    assert (prior(x.mT.contiguous(), steps.T).mT - prior(x, steps)).abs().max() > 1e-3
+    together = prior.ensembled()
+    assert torch.allclose(together(x.mT.contiguous(), steps.T).mT, together(x, steps), atol=1e-5)
+    assert torch.allclose(together(x.flip(-1), steps).flip(-1), together(x, steps), atol=1e-5)

@@ -10,27 +10,29 @@ import base64
 import contextlib
 import dataclasses
 import difflib
-import glob
 import json
 import math
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zssr import settings as all_settings
 from zssr.errors import OutputError, SettingsError, ZssrError
-from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, SUFFIXES, WRITABLE
+from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, WRITABLE
 from zssr.settings import Settings
+from zssr.targets import Found, find, label
 from zssr.version import __version__
 
 if TYPE_CHECKING:
+    from zssr.batch import Outcome
     from zssr.evaluate import Table
+    from zssr.jobs import Run
     from zssr.restoration import Progress, Result
 
 DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -46,6 +48,7 @@ examples:
   zssr photo.png --size 1920x --budget 30      to a width, in about 30 seconds
   zssr photo.png --kernel blur.mat             made smaller with a known kernel
 other commands (zssr COMMAND -h explains):
+  zssr batch config.json                       many pictures, many settings, to the end
   zssr diagnose photo.jpg                      what happened to a picture, and how sure that is
   zssr evaluate DIR --damage jpeg:10+scale:2   damage, restore and score pictures
   zssr pretrain FAMILY --data DIR --out FILE   train a network on a folder of pictures
@@ -64,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminated)
         signal.signal(signal.SIGINT, _interrupted)
     try:
+        if arguments[:1] == ["batch"]:
+            return _batch(arguments[1:])
         if arguments[:1] == ["evaluate"]:
             return _evaluate(arguments[1:])
         if arguments[:1] == ["diagnose"]:
@@ -209,23 +214,15 @@ def _settings_of(options: argparse.Namespace, extra: dict[str, Any] | None = Non
 # ------------------------------------------------------------------------------------- restoring
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One input: a path or None for standard input; its path below the folder it was found in; whether it was
-    named itself rather than found."""
-
-    path: Path | None
-    below: Path
-    named: bool
-
-
 def _restore(arguments: Sequence[str], started: float) -> int:
     options = _restore_parser().parse_args(arguments)
     settings = _settings_of(options)
     inputs = options.inputs or ([settings.image] if isinstance(settings.image, str) else list(settings.image or []))
     if not inputs:
         raise SettingsError("no input: give a picture, a folder, or - for standard input (zssr -h explains)")
-    jobs, failures = _find(inputs)
+    jobs, failures = find(inputs)
+    for problem in failures:
+        _complain(problem, SOME_FAILED)
     to_stdout = settings.output == "-" or (settings.output is None and inputs == ["-"])
     if to_stdout and len(jobs) > 1:
         raise SettingsError("-o -: standard output takes one picture only")
@@ -266,41 +263,6 @@ def _restore(arguments: Sequence[str], started: float) -> int:
     return DONE
 
 
-def _find(inputs: Sequence[str]) -> tuple[list[_Job], list[str]]:
-    """All pictures that the inputs name, each once, and what was not found."""
-    jobs: dict[Path | None, _Job] = {}
-    missing = []
-    for name in inputs:
-        if name == "-":
-            jobs[None] = _Job(None, Path("stdin"), True)
-            continue
-        path = Path(name)
-        found: list[_Job]
-        if path.is_dir():
-            found = [
-                _Job(file, file.relative_to(path), False)
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-            ]
-            problem = f"{name}: no pictures in this folder"
-        elif path.exists() or not glob.has_magic(name):
-            found = [_Job(path, Path(path.name), True)]
-            problem = ""
-        else:
-            found = [
-                _Job(Path(file), Path(Path(file).name), False)
-                for file in sorted(glob.glob(name, recursive=True))
-                if Path(file).is_file()
-            ]
-            problem = f"{name}: no file matches"
-        if not found:
-            missing.append(problem)
-            _complain(problem, SOME_FAILED)
-        for job in found:
-            jobs.setdefault(job.path, job)
-    return list(jobs.values()), missing
-
-
 def _check_output(settings: Settings, several: bool, to_stdout: bool) -> None:
     if (
         settings.output is None
@@ -326,7 +288,7 @@ def _check_output(settings: Settings, several: bool, to_stdout: bool) -> None:
 
 
 def _target(
-    job: _Job, settings: Settings, several: bool, picture_format: str, out_size: tuple[int, int]
+    job: Found, settings: Settings, several: bool, picture_format: str, out_size: tuple[int, int]
 ) -> tuple[Path, str]:
     """Where a job's result goes, and in which format."""
     output = settings.output
@@ -336,23 +298,13 @@ def _target(
         format = by_name or (picture_format if settings.format == "same" else settings.format) or "png"
         return Path(output) if by_name else Path(output + WRITABLE[format]), format
     format = picture_format if settings.format == "same" else settings.format or "png"
-    name = f"{job.below.stem}_{_label(settings, out_size)}{WRITABLE[format]}"
+    name = f"{job.below.stem}_{label(settings, out_size)}{WRITABLE[format]}"
     if output is not None:
         return Path(output) / job.below.parent / name, format
     return (job.path.parent if job.path else Path()) / name, format
 
 
-def _label(settings: Settings, out_size: tuple[int, int]) -> str:
-    """repaired, x4, x2x3 (vertical, horizontal) or 640x480 (width, height)."""
-    factor = settings.factor()
-    if factor is None:
-        return f"{out_size[1]}x{out_size[0]}"
-    if max(factor) == 1:
-        return "repaired"
-    return "x" + "x".join(dict.fromkeys(f"{float(part):g}" for part in factor))
-
-
-def _without_own_outputs(jobs: list[_Job], settings: Settings, several: bool) -> list[_Job]:
+def _without_own_outputs(jobs: list[Found], settings: Settings, several: bool) -> list[Found]:
     """Without files, found in folders, that an earlier run made of the other inputs."""
     if not several or settings.size is not None:
         return jobs
@@ -365,7 +317,7 @@ def _without_own_outputs(jobs: list[_Job], settings: Settings, several: bool) ->
 
 
 def _one(
-    job: _Job,
+    job: Found,
     settings: Settings,
     several: bool,
     to_stdout: bool,
@@ -562,7 +514,9 @@ def _diagnose(arguments: Sequence[str]) -> int:
         "--json", action="store_true", dest="as_json", help="one JSON object for each picture, a line each"
     )
     options = parser.parse_args(arguments)
-    jobs, failures = _find(options.inputs)
+    jobs, failures = find(options.inputs)
+    for problem in failures:
+        _complain(problem, SOME_FAILED)
     from zssr import image as images
     from zssr.diagnose import describe, diagnose, without_echoes
 
@@ -583,6 +537,172 @@ def _diagnose(arguments: Sequence[str]) -> int:
         print(f"{name}: {width}x{height}, {'grey' if len(picture.pixels) == 1 else 'colour'}")
         print("\n".join(f"  {line}" for line in describe(findings).split("\n")), flush=True)
     return SOME_FAILED if failures else DONE
+
+
+def _batch(arguments: Sequence[str]) -> int:
+    parser = _Parser(
+        "zssr batch", "zssr batch config.json [options]",
+        "Restore many pictures with many settings, on the cores or GPUs of this machine or on a Dask cluster. What is\n"
+        "finished is left alone, so the same command goes on where it was stopped. Control-C once finishes what is\n"
+        "running, twice stops.",
+        formatter_class=_formatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("config", metavar="FILE", help="defaults and jobs, as JSON")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+        help="overrules the file: quality=fast, or jobs[0].scale=3; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, as tcp://host:8786")
+    parser.add_argument("--force", action="store_true", help="make finished results again")
+    parser.add_argument("--dry-run", action="store_true", help="print the jobs and about how long they take")
+    parser.add_argument("-q", "--quiet", action="store_true", help="lines without progress bars, for logs")
+    options = parser.parse_args(arguments)
+    from zssr.jobs import read_config
+
+    changes = [*options.changes, *([f"scheduler={json.dumps(options.scheduler)}"] if options.scheduler else [])]
+    try:
+        planned = read_config(Path(options.config), tuple(changes))
+    except SettingsError as error:
+        mistakes = str(error).splitlines()
+        if len(mistakes) == 1:
+            raise
+        print(f"zssr: error: {options.config}: {len(mistakes)} mistakes, nothing was started", file=sys.stderr)
+        for mistake in mistakes:
+            print(f"  {mistake}", file=sys.stderr)
+        return BAD_USAGE
+    if options.dry_run:
+        return _batch_plan(planned)
+    if planned.scheduler is None:
+        print(f"{len(planned.jobs)} jobs; starting workers ...", file=sys.stderr, flush=True)
+    from zssr.batch import Watch, run
+    from zssr.report import write_report
+
+    stops = 0
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stops
+        stops += 1
+        if stops > 1:
+            raise _Interrupted
+        print("\nfinishing what is running; again to stop now", file=sys.stderr, flush=True)
+
+    with _BatchBars(options.quiet) as bars, _handled(signal.SIGINT, stop):
+        watch = Watch(bars.start, bars.progress, bars.outcome, lambda: stops > 0)
+        report = run(planned, force=options.force, watch=watch)
+    paths = write_report(report, planned.report)
+    failed = report.count("failed") + report.count("lost")
+    print(
+        f"{report.count('made')} made, {report.count('kept')} finished before, {failed} failed"
+        f"{', stopped before the end' if report.stopped else ''}, {report.seconds:.0f} s; see {paths[1]}"
+    )
+    return INTERRUPTED if report.stopped else DONE if report.complete else SOME_FAILED
+
+
+@contextlib.contextmanager
+def _handled(number: int, handler: Any) -> Iterator[None]:
+    """A signal's handler for a while; in another thread than the main one, the caller's stays."""
+    try:
+        before = signal.signal(number, handler)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _batch_plan(planned: Run) -> int:
+    from zssr.batch import cost, seconds_a_unit
+
+    rate = seconds_a_unit()
+    total = 0.0
+    for job in planned.jobs:
+        seconds = cost(job) * rate
+        total += seconds
+        print(f"{job.where}: {job.source} -> {job.target}  about {_duration(seconds)}")
+    print(f"{len(planned.jobs)} jobs, about {_duration(total)} on one worker of this machine")
+    return DONE
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+class _BatchBars:
+    """One bar over all jobs, and a line for each that is running."""
+
+    LINES = 16
+
+    def __init__(self, quiet: bool) -> None:
+        self.shows_bars = not quiet and sys.stderr.isatty()
+        self._lock = threading.Lock()
+        self._all: Any = None
+        self._running: dict[int, Any] = {}
+
+    def __enter__(self) -> _BatchBars:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            for bar in [*self._running.values(), self._all]:
+                if bar is not None:
+                    bar.close()
+            self.shows_bars = False
+
+    def start(self, jobs: int, dashboard: str) -> None:
+        if dashboard:
+            print(f"dashboard of the cluster: {dashboard}", file=sys.stderr, flush=True)
+        if self.shows_bars:
+            from tqdm import tqdm
+
+            self._all = tqdm(
+                total=jobs, unit="picture", position=0, ncols=min(100, shutil.get_terminal_size().columns - 1)
+            )
+
+    def progress(self, event: dict[str, Any]) -> None:
+        """A worker's word; comes on another thread."""
+        with self._lock:
+            if not self.shows_bars or self._all is None:
+                return
+            number = event["number"]
+            if event.get("over"):
+                bar = self._running.pop(number, None)
+                if bar is not None:
+                    bar.close()
+                return
+            bar = self._running.get(number)
+            if bar is None:
+                free = set(range(1, self.LINES + 1)) - {-b.pos for b in self._running.values()}
+                if not free:
+                    return
+                from tqdm import tqdm
+
+                bar = self._running[number] = tqdm(
+                    total=1.0, position=min(free), leave=False,
+                    ncols=min(100, shutil.get_terminal_size().columns - 1),
+                    bar_format="  {desc} {percentage:3.0f}%|{bar:16}|{postfix}",
+                )  # fmt: skip
+            stage = f"{event['stage_number'] + 1}/{event['stages']} {event['stage']}"
+            bar.set_description_str(f"{Path(event['source']).name[:28]} {stage}", refresh=False)
+            if event["stage"] == "train":
+                bar.set_postfix_str(f"error {event['error']:.2f}, rate {event['lr']:.1e}", refresh=False)
+            bar.n = event["fraction"]
+            bar.refresh()
+
+    def outcome(self, outcome: Outcome) -> None:
+        line = f"{outcome.source} -> {outcome.target}  "
+        line += f"{outcome.seconds:.1f} s" if outcome.state == "made" else outcome.state
+        line += f": {outcome.reason}" if outcome.reason else ""
+        with self._lock:
+            if self._all is None:
+                print(line, file=sys.stderr if outcome.reason else sys.stdout, flush=True)
+                return
+            if outcome.reason:
+                self._all.write(line, file=sys.stderr)
+            self._all.update(1)
 
 
 def _pretrain(arguments: Sequence[str]) -> int:

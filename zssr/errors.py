@@ -7,6 +7,7 @@
     ├── PriorError        weights that are unknown, unreadable, or of something else
     ├── OutputError       the result cannot be written where it was asked for
     ├── DeviceError       the device is not there, or its memory does not suffice
+    ├── BatchError        a batch run's cluster cannot be reached, or is gone
     └── Cancelled         the caller asked to stop
 
 Messages are one line: what is wrong, where, and what to do about it.
@@ -43,3 +44,7 @@ class DeviceError(ZssrError):
 
 class Cancelled(ZssrError):  # noqa: N818 - not an error of anyone
     """The caller's callback asked to stop; nothing was written."""
+
+
+class BatchError(ZssrError):
+    """The cluster of a batch run cannot be reached, or is gone."""

@@ -8,8 +8,8 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ from zssr.errors import Cancelled, DeviceError, PictureError, PriorError
 from zssr.image import Image
 from zssr.judge import HARMLESS, Pair, error_of, own_pairs
 from zssr.network import FOLD, Network
-from zssr.plan import Plan, Step, make_plan, training_of
+from zssr.plan import Plan, Step, begun_plan, make_plan, training_of
 from zssr.priors.families import Initial
+from zssr.priors.own import ComponentsPrior
 from zssr.pyramid import Pyramid
 from zssr.resample import Size, extended, fit, size_of
 from zssr.settings import Settings, make
@@ -55,6 +56,9 @@ class Progress:
     lr: float = 0.0
 
 
+# A network's weights by name.
+Weights = Mapping[str, np.ndarray]
+
 # Called often; restoration stops with Cancelled when it returns False.
 OnStep = Callable[[Progress], bool | None]
 
@@ -77,6 +81,7 @@ class Result:
     """A restored picture and what is known about it.
 
     learned: whether a network made it; if not, it is interpolated or unchanged, and the notes say why.
+    weights: of the networks that made it, for `begin` of `restore`.
     """
 
     image: Image
@@ -87,6 +92,7 @@ class Result:
     seconds: float
     notes: tuple[str, ...]
     learned: bool
+    weights: tuple[Weights, ...] = field(default=(), repr=False)
 
     @property
     def unknown(self) -> str:
@@ -185,6 +191,7 @@ def restore(
     on_step: OnStep | None = None,
     started: float | None = None,
     plan: Plan | None = None,
+    begin: Sequence[Weights] | None = None,
     **keywords: Any,
 ) -> Result:
     """Repair and enlarge one picture by learning from it alone.
@@ -195,6 +202,7 @@ def restore(
     on_step: called often with a Progress; return False to cancel.
     started: time.monotonic() from which a budget counts, if that was before this call.
     plan: what make_plan(source, settings) gave, where the caller has it already.
+    begin: a result's weights, of a picture like this one: training begins with them and takes a quarter of the steps.
     Raises the errors in zssr.errors; PictureError and SettingsError before any work is done.
     """
     started = time.monotonic() if started is None else started
@@ -208,7 +216,7 @@ def restore(
     plan = plan or make_plan(image, settings)
     try:
         with repeatable(plan.device):
-            return _Run(image, plan, settings, on_step, started).result()
+            return _Run(image, plan, settings, on_step, started, begin or ()).result()
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
@@ -221,7 +229,12 @@ def restore(
 class _Run:
     """One restoration in progress; lives for one call of `restore`."""
 
-    def __init__(self, image: Image, plan: Plan, settings: Settings, on_step: OnStep | None, started: float) -> None:
+    def __init__(
+        self, image: Image, plan: Plan, settings: Settings, on_step: OnStep | None, started: float,
+        begin: Sequence[Weights],
+    ) -> None:  # fmt: skip
+        self.begin = begin
+        self.weights: tuple[Weights, ...] = ()
         self.input, self.plan, self.settings, self.on_step, self.started = image, plan, settings, on_step, started
         self.image = plan.image
         self.picture = images.fill_hidden(self.image)[None].to(plan.storage)
@@ -266,6 +279,21 @@ class _Run:
         self.notes.append(words if worth else f"{words}: not used")
         return worth
 
+    def _begun(self, network: Network, number: int) -> bool:
+        """Whether the network has the weights of a picture like this one; there is less to learn then."""
+        if number >= len(self.begin):
+            return False
+        weights = {name: torch.tensor(value) for name, value in self.begin[number].items()}
+        own = network.state_dict()
+        if {name: value.shape for name, value in weights.items()} != {n: v.shape for n, v in own.items()}:
+            self.notes.append("the weights to begin with are of another kind of network: trained in full")
+            self.begin = ()
+            return False
+        network.load_state_dict(weights)
+        if number == 0:
+            self.plan = begun_plan(self.plan, self.settings)
+        return True
+
     def _begin(self, network: Network) -> None:
         """Give a network the prior's weights, if with them it does better than the first estimate alone."""
         prior, degradation = self.plan.priors.initial, self.plan.steps[-1].degradation
@@ -309,7 +337,7 @@ class _Run:
             self.notes.append(f"the budget of {self.settings.budget:g} s is too short for this picture")
         return Result(
             image, self.plan, self.settings, agreement, tuple(self.reports), seconds, tuple(self.notes),
-            self.learned,
+            self.learned, self.weights,
         )  # fmt: skip
 
     def _weakened(self, pixels: Tensor) -> Tensor:
@@ -335,7 +363,8 @@ class _Run:
                 self._hint_channels(last.degradation),
             )  # fmt: skip
             network = network.to(self.plan.device).to(memory_format=torch.channels_last)
-            self._begin(network)
+            if not self._begun(network, number):
+                self._begin(network)
             networks.append(network)
             rngs.append(rng)
         pyramid: Pyramid | None = self._pyramid(last.degradation)
@@ -353,6 +382,9 @@ class _Run:
                 pyramid.add(result.to(self.plan.sampling))
         else:
             self.learned = True
+            self.weights = tuple(
+                {name: value.cpu().numpy() for name, value in network.state_dict().items()} for network in networks
+            )
             return result
         return self._plain(last)
 
@@ -366,6 +398,8 @@ class _Run:
     def _repaired(self) -> Tensor:
         """The first estimate of the picture at its own size; the picture itself where only its size is to change."""
         damage = self.plan.steps[-1].degradation.split()[1]
+        if self.settings.ensemble and self.plan.priors.components is not None:
+            damage = _with_prior(damage, self.plan.priors.components.ensembled())
         return damage.base(self.picture, self.plan.in_size)
 
     def _base(self, step: Step) -> Tensor:
@@ -512,9 +546,13 @@ class _Run:
 
 
 def _without_prior(chain: Chain) -> Chain:
-    return Chain(
-        tuple(dataclasses.replace(part, prior=None) if isinstance(part, Jpeg) else part for part in chain.parts)
-    )
+    return _with_prior(dataclasses.replace(chain, prior=None), None)
+
+
+def _with_prior(chain: Chain, prior: ComponentsPrior | None) -> Chain:
+    """With another first estimate of JPEG components, or the analytic one."""
+    parts = (dataclasses.replace(part, prior=prior) if isinstance(part, Jpeg) else part for part in chain.parts)
+    return dataclasses.replace(chain, parts=tuple(parts))
 
 
 def _to_image(source: Source, settings: Settings) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from zssr.degrade import Chain
 from zssr.device import computing
+from zssr.image import dihedral, dihedral_inverse
 from zssr.priors.cards import FAMILIES, load_weights, sha256_of
 from zssr.priors.families import BLOCK, RGB, UNet
 from zssr.priors.samples import told_of_region
@@ -33,18 +35,35 @@ class Prior:
 
 
 class ComponentsPrior(Prior):
-    """The first estimate of a JPEG picture's components; see `Jpeg.prior`. passes: how often it is applied."""
+    """The first estimate of a JPEG picture's components; see `Jpeg.prior`.
+
+    passes: how often it is applied. moves: the flips and rotations whose results are averaged (Timofte et al., 2016).
+    """
 
     passes = 1
+    moves = frozenset({0})
+
+    def ensembled(self) -> ComponentsPrior:
+        """The same with all flips and rotations: slower and better."""
+        other = copy.copy(self)
+        other.moves = frozenset(range(8))
+        return other
 
     def __call__(self, planes: Tensor, steps: Tensor) -> Tensor:
         """(N, 1, h, w) in [0, 1] on whole blocks, and the table's steps, to the planes repaired; tiles do not show."""
+        for _ in range(self.passes):
+            results = [
+                dihedral_inverse(self._once(dihedral(planes, move), steps.T if move % 2 else steps), move)
+                for move in sorted(self.moves)
+            ]
+            planes = torch.stack(results).mean(0)
+        return planes
+
+    def _once(self, planes: Tensor, steps: Tensor) -> Tensor:
         network = self.network.to(planes.device)
         table = steps.reshape(1, -1).expand(len(planes), -1)
         with torch.no_grad(), computing(planes.device, self.precision):
-            for _ in range(self.passes):
-                planes = tiled(lambda piece: network(piece, table), planes, TILE, self.reach)
-        return planes
+            return tiled(lambda piece: network(piece, table), planes, TILE, self.reach)
 
     @property
     def reach(self) -> int:

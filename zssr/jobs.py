@@ -1,0 +1,320 @@
+"""Batch runs: config.json as a list of jobs, with every mistake in the file found before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from zssr import settings as all_settings
+from zssr.errors import PictureError, SettingsError
+from zssr.formats import FORMAT_OF_SUFFIX, WRITABLE
+from zssr.settings import Settings
+from zssr.targets import find, find_remote, is_remote, label
+
+# Keys of the whole file, beside the settings and `jobs`: what they must be, and their defaults.
+RUN_KEYS: dict[str, tuple[Any, Any, str]] = {
+    "workers": (int, None, "processes; default: one a GPU, else one a core"),
+    "scheduler": (str, None, "address of a running Dask scheduler, as tcp://host:8786; default: on this machine"),
+    "transfer": (bool, False, "pictures travel through the cluster, for workers that do not see the paths"),
+    "retries": (int, 3, "how often a job is tried again whose worker died"),
+    "report": (str, "report", "name, without ending, of the report's files; relative to where the command runs"),
+}
+# Keys of an entry, beside the settings.
+ENTRY_KEYS: dict[str, tuple[Any, str]] = {
+    "scales": (list, "several values of scale, each a result of its own"),
+    "priors": (list, "several values of prior, each a result of its own"),
+    "share_weights": (bool, "the first picture's network is where the others begin"),
+}
+FIELDS = ("stem", "ext", "scale", "prior", "quality", "label", "folder")
+DEFAULT_NAME = "{stem}_{label}.{ext}"
+# Settings that single runs obey and batch runs decide themselves.
+NOT_HERE = {
+    "skip_existing": "finished results are left alone anyway",
+    "sidecar": "there is always a sidecar",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture and how it is to be restored.
+
+    where: in the file, as jobs[2]. source, target: paths, or URLs of remote storages. share: of those with the same
+    one, the first is trained in full and the others begin with its weights; None for none.
+    """
+
+    where: str
+    source: str
+    target: str
+    format: str
+    settings: Settings
+    share: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """All jobs, and how they are to be run; fields as in RUN_KEYS."""
+
+    jobs: tuple[Job, ...]
+    workers: int | None
+    scheduler: str | None
+    transfer: bool
+    retries: int
+    report: str
+
+
+def read_config(path: Path, changes: tuple[str, ...] = ()) -> Run:
+    """The jobs of a config.json. changes: "key=value" or "jobs[0].key=value", which win.
+
+    Raises SettingsError with a line for every mistake.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error})") from None
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    return make_run(data, changes)
+
+
+def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
+    """The same for what was in the file. Raises SettingsError with a line for every mistake."""
+    if not isinstance(data, dict):
+        raise SettingsError("config: must be one JSON object, {...}")
+    mistakes: list[str] = []
+    data = json.loads(json.dumps(data))
+    for change in changes:
+        _change(data, change, mistakes)
+    given = {key: value for key, value in data.items() if key not in ("$schema", "jobs", *RUN_KEYS)}
+    entries = data.get("jobs", [{}])
+    if not isinstance(entries, list) or not entries:
+        mistakes.append("jobs: must be a list of at least one {...}")
+        entries = []
+    run = {key: _run_key(key, data.get(key, default), mistakes) for key, (_, default, _) in RUN_KEYS.items()}
+    _checked(given, "", mistakes, is_defaults=True)
+    jobs: list[Job] = []
+    for number, entry in enumerate(entries):
+        where = f"jobs[{number}]"
+        if not isinstance(entry, dict):
+            mistakes.append(f"{where}: must be an object, {{...}}")
+            continue
+        own = len(mistakes)
+        _checked(entry, f"{where}.", mistakes)
+        # A key of an entry replaces all that the top says on the same question.
+        top = dict(given)
+        for same in ({"scale", "size", "scale_factor", "scale_times", "scales"}, {"prior", "priors"}):
+            if same & set(entry):
+                top = {key: value for key, value in top.items() if key not in same}
+        if len(mistakes) == own:
+            jobs += _jobs_of(where, {**_without_mistakes(top), **entry}, mistakes)
+    _collisions(jobs, mistakes)
+    if not jobs and not mistakes:
+        mistakes.append("jobs: no pictures in any of them")
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return Run(tuple(jobs), **run)
+
+
+def _change(data: dict[str, Any], change: str, mistakes: list[str]) -> None:
+    key, equals, text = change.partition("=")
+    match = re.fullmatch(r"(?:jobs\[(\d+)\]\.)?(\w+)", key.strip())
+    if not equals or match is None:
+        mistakes.append(f"--set {change}: must be KEY=VALUE or jobs[N].KEY=VALUE")
+        return
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if match[1] is None:
+        data[match[2]] = value
+        return
+    entries = data.get("jobs")
+    if not isinstance(entries, list) or int(match[1]) >= len(entries) or not isinstance(entries[int(match[1])], dict):
+        mistakes.append(f"--set {change}: there is no jobs[{match[1]}]")
+        return
+    entries[int(match[1])][match[2]] = value
+
+
+def _run_key(key: str, value: Any, mistakes: list[str]) -> Any:
+    kind, default, _ = RUN_KEYS[key]
+    if value is None and default is None:
+        return None
+    is_flag = isinstance(value, bool)
+    if not isinstance(value, kind) or (is_flag and kind is not bool):
+        mistakes.append(f"{key}: {value!r} must be {_KINDS[kind]}")
+    elif kind is int and not (1 if key == "workers" else 0) <= value <= 10_000:
+        mistakes.append(f"{key}: {value} must lie between {1 if key == 'workers' else 0} and 10000")
+    return value
+
+
+_KINDS: dict[Any, str] = {int: "a whole number", str: "text", bool: "true or false", list: "a list"}
+
+
+def _checked(entry: dict[str, Any], where: str, mistakes: list[str], is_defaults: bool = False) -> None:
+    """Every key by itself."""
+    for key, value in entry.items():
+        try:
+            if key in ENTRY_KEYS:
+                kind = ENTRY_KEYS[key][0]
+                if not isinstance(value, kind) or value == []:
+                    raise SettingsError(f"{value!r} must be {_KINDS[kind]}")
+                for one in value if kind is list else ():
+                    all_settings.from_json({key.removesuffix("s"): one})
+            elif key in NOT_HERE:
+                raise SettingsError(f"not in batch runs; {NOT_HERE[key]}")
+            elif key in all_settings.specs():
+                all_settings.from_json({key: value})
+            else:
+                known = [*all_settings.specs(), *ENTRY_KEYS, *(RUN_KEYS if is_defaults else ()), "jobs"]
+                near = difflib.get_close_matches(key, known, 1, 0.5)
+                raise SettingsError("unknown" + (f"; did you mean '{near[0]}'?" if near else ""))
+        except SettingsError as error:
+            mistakes.append(f"{where}{key}: {str(error).removeprefix('settings: ')}")
+
+
+def _without_mistakes(top: dict[str, Any]) -> dict[str, Any]:
+    """The defaults that are right, so that what is wrong at the top is said once and not for every job."""
+    right = {}
+    for key, value in top.items():
+        found: list[str] = []
+        _checked({key: value}, "", found, is_defaults=True)
+        if not found:
+            right[key] = value
+    return right
+
+
+def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator[Job]:
+    """The jobs of one entry, its keys right by themselves."""
+    inputs = entry.pop("image", None)
+    if inputs is None:
+        mistakes.append(f"{where}.image: missing; a file, a folder, a pattern, or a list of them")
+        return
+    scales, priors = (entry.pop(key, [entry.get(key.removesuffix("s"))]) for key in ("scales", "priors"))
+    share, output = entry.pop("share_weights", False), entry.pop("output", None)
+    sources = list(_sources([inputs] if isinstance(inputs, str) else inputs, f"{where}.image", mistakes))
+    variants: list[Settings] = []
+    try:
+        for scale in scales:
+            for prior in priors:
+                own = {"scale": scale, "prior": prior}
+                variants.append(all_settings.make(**{**entry, **{k: v for k, v in own.items() if v is not None}}))
+    except SettingsError as error:
+        key = re.match(r"\w+(?= \S+:)", str(error))
+        place = f"{where}.{key[0]}" if key is not None and key[0] in all_settings.specs() else where
+        mistakes.append(f"{place}: {error}")
+        return
+    try:
+        name = _template(output, len(sources) * len(variants) > 1)
+    except SettingsError as error:
+        mistakes.append(f"{where}.output: {error}")
+        return
+    for number, settings in enumerate(variants):
+        for source, below in sources:
+            target, format = name(source, below, settings)
+            yield Job(where, source, target, format, settings, f"{where}/{number}" if share else None)
+
+
+def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tuple[str, str]]:
+    """(path or URL, path below the folder it was found in)."""
+    for name in inputs:
+        if is_remote(name):
+            try:
+                found = find_remote(name)
+            except PictureError as error:
+                mistakes.append(f"{where}: {error}")
+                continue
+            if not found:
+                mistakes.append(f"{where}: {name}: no pictures there")
+            yield from found
+            continue
+        if name == "-":
+            mistakes.append(f"{where}: '-': a batch run has no standard input")
+            continue
+        pictures, missing = find([name])
+        mistakes += [f"{where}: {problem}" for problem in missing]
+        for picture in pictures:
+            if picture.path is not None and not picture.path.is_file():
+                mistakes.append(f"{where}: {picture.path}: no such file")
+            else:
+                yield str(picture.path), str(picture.below)
+
+
+def _template(output: str | None, several: bool) -> Callable[[str, str, Settings], tuple[str, str]]:
+    """What gives (target, format) of (source, path below, settings). Raises SettingsError."""
+    if output is None:
+        output = ""
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(output) if field is not None]
+    except ValueError as error:
+        raise SettingsError(f"'{output}': {error}") from None
+    for field in fields:
+        if field not in FIELDS:
+            near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
+            hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are {', '.join(FIELDS)}"
+            raise SettingsError(f"'{output}': unknown field {{{field}}}{hint}")
+    last = output.rpartition("/")[2]
+    suffix = PurePosixPath(last).suffix.lower()
+    is_folder = not suffix and "{ext}" not in last
+    if not is_folder and suffix not in (*FORMAT_OF_SUFFIX, ".{ext}"):
+        raise SettingsError(f"'{output}': must end in {', '.join(sorted(FORMAT_OF_SUFFIX))}, or .{{ext}}")
+    if several and not is_folder and not fields:
+        raise SettingsError(f"'{output}': several results need a folder, or a name with fields such as {{stem}}")
+
+    def name(source: str, below: str, settings: Settings) -> tuple[str, str]:
+        path = PurePosixPath(source.replace("\\", "/")) if not is_remote(source) else PurePosixPath(source)
+        same = FORMAT_OF_SUFFIX.get(path.suffix.lower(), "png")
+        by_name = FORMAT_OF_SUFFIX.get(suffix)
+        format = by_name or (same if settings.format == "same" else settings.format) or "png"
+        factor = settings.factor()
+        values = {
+            "stem": path.stem,
+            "ext": WRITABLE[format][1:],
+            "scale": settings.size if factor is None else "x".join(dict.fromkeys(f"{float(p):g}" for p in factor)),
+            "prior": Path(settings.prior).stem,
+            "quality": settings.quality,
+            "label": settings.size if factor is None else label(settings, (0, 0)),
+            "folder": str(PurePosixPath(below.replace("\\", "/")).parent),
+        }
+        if not is_folder:
+            return output.format_map(values), format
+        own = DEFAULT_NAME.format_map(values)
+        if output:
+            folder = output.format_map(values).rstrip("/")
+            middle = "" if values["folder"] == "." or "{folder}" in output else f"{values['folder']}/"
+            return f"{folder}/{middle}{own}", format
+        return source[: len(source) - len(path.name)] + own, format
+
+    return name
+
+
+def _collisions(jobs: list[Job], mistakes: list[str]) -> None:
+    """Two results of one name, or a result that is another job's input."""
+    sources = {_resolved(job.source) for job in jobs}
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        if _resolved(job.target) in sources:
+            mistakes.append(f"{job.where}.output: {job.target} is an input; give another name")
+        for path in (job.target, sidecar_of(job.target)):
+            before = taken.setdefault(_resolved(path), job)
+            if before is not job:
+                mistakes.append(
+                    f"{job.where}.output: {path}, of {job.source}, is the result of {before.where}"
+                    f" ({before.source}) too; use fields such as {{folder}}, {{scale}}, {{prior}}"
+                )
+                break
+
+
+def sidecar_of(target: str) -> str:
+    """The name of the JSON beside a result."""
+    return target[: len(target) - len(PurePosixPath(target).suffix)] + ".json"
+
+
+def _resolved(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).absolute())

@@ -1,0 +1,61 @@
+"""What became of a batch run, as JSON and as one page to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import jinja2
+
+from zssr import image as images
+from zssr.batch import Report
+from zssr.version import __version__
+
+PAGE = Path(__file__).parent / "report.html.jinja"
+
+
+def write_report(report: Report, name: str) -> tuple[Path, Path]:
+    """Write NAME.json and NAME.html, and return their paths; earlier ones are replaced. Raises OutputError."""
+    paths = Path(f"{name}.json"), Path(f"{name}.html")
+    counts = {state: report.count(state) for state in ("made", "kept", "failed", "lost")}
+    outcomes = [dataclasses.asdict(outcome) for outcome in report.outcomes]
+    held = {
+        "version": __version__,
+        "seconds": round(report.seconds, 1),
+        "stopped": report.stopped,
+        "counts": counts,
+        "shared_weights": _shared(report),
+        "outcomes": [{k: v for k, v in outcome.items() if k not in ("before", "after")} for outcome in outcomes],
+    }
+    images.write((json.dumps(held, indent=1) + "\n").encode(), paths[0], overwrite=True)
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE.read_text())
+    # What needs a person first.
+    order = {"failed": 0, "lost": 1, "made": 2, "kept": 3}
+    page = template.render(
+        outcomes=sorted(outcomes, key=lambda outcome: order[outcome["state"]]), counts=counts, report=report,
+        version=__version__, shared=_shared(report),
+    )  # fmt: skip
+    images.write(page.encode(), paths[1], overwrite=True)
+    return paths
+
+
+def _shared(report: Report) -> list[dict[str, float | str]]:
+    """For each job that shared weights: the first picture's training in seconds, and the others' mean."""
+    groups = defaultdict(list)
+    for outcome in report.outcomes:
+        if outcome.state == "made" and outcome.share:
+            groups[outcome.share].append(outcome)
+    found: list[dict[str, float | str]] = []
+    for share, members in groups.items():
+        first = max(members, key=lambda outcome: outcome.training_steps)
+        others = [outcome for outcome in members if outcome is not first]
+        if others:
+            mean = sum(outcome.training_seconds for outcome in others) / len(others)
+            saved = sum(first.training_seconds - outcome.training_seconds for outcome in others)
+            found.append({
+                "job": share, "first_seconds": first.training_seconds, "others_seconds": round(mean, 2),
+                "others": len(others), "saved_seconds": round(saved, 1),
+            })  # fmt: skip
+    return found
