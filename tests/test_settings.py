@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from zssr import jobs
 from zssr import settings as all_settings
 from zssr.cli import _restore_parser, _settings_of
 from zssr.errors import SettingsError
@@ -36,15 +37,17 @@ def test_flags_keys_schema_and_readme_are_the_same_settings() -> None:
 
 
 def test_committed_schema_is_the_generated_one() -> None:
-    assert json.loads((ROOT / "zssr" / "config.schema.json").read_text()) == json_schema()
+    assert json.loads((ROOT / "zssr" / "config.schema.json").read_text()) == jobs.json_schema()
 
 
-def test_committed_config_is_valid() -> None:
+def test_committed_config_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.loads((ROOT / "config.json").read_text())
-    jsonschema.validate(data, json_schema())
-    settings = make(**from_json(data))
-    assert isinstance(settings.image, str)
-    assert (ROOT / settings.image).exists()
+    jsonschema.validate(data, jobs.json_schema())
+    monkeypatch.chdir(ROOT)
+    run = jobs.make_run(data)
+    assert len({job.source for job in run.jobs}) == 5
+    with pytest.raises(SettingsError, match="use zssr batch"):
+        from_json(data)
 
 
 def test_schema_accepts_defaults_and_refuses_what_settings_refuse() -> None:
@@ -54,6 +57,8 @@ def test_schema_accepts_defaults_and_refuses_what_settings_refuse() -> None:
     for bad in ({"scal": 2}, {"lr": "fast"}, {"quality": "good"}, {"model_width": 0}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, json_schema())
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"jobs": [bad]}, jobs.json_schema())
         with pytest.raises(SettingsError):
             make(**from_json(bad))
 

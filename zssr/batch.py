@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -71,13 +72,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """A job on its way to a worker. data: the source's bytes, where they travel; threads: of the worker, 0 its own."""
+    """A job on its way to a worker. data: the source's bytes, where they travel."""
 
     number: int
     job: Job
     data: bytes | None = None
     transfer: bool = False
-    threads: int = 0
     force: bool = False
     weights: tuple[Weights, ...] = ()
 
@@ -136,10 +136,10 @@ def run(
     begin = time.monotonic()
     report = Report()
     if client is not None:
-        _run(planned, client, 0, force, watch, work or restore_task, report)
+        _run(planned, client, force, watch, work or restore_task, report)
     else:
-        with _cluster(planned) as (own, threads):
-            _run(planned, own, threads, force, watch, work or restore_task, report)
+        with _cluster(planned) as own:
+            _run(planned, own, force, watch, work or restore_task, report)
     report.seconds = time.monotonic() - begin
     return report
 
@@ -148,26 +148,27 @@ def run(
 
 
 @contextlib.contextmanager
-def _cluster(planned: Run) -> Iterator[tuple[distributed.Client, int]]:
-    """(client, threads of a worker): the scheduler of the config, or processes on this machine."""
+def _cluster(planned: Run) -> Iterator[distributed.Client]:
+    """The scheduler of the config, or processes on this machine."""
     if planned.scheduler is not None:
         try:
             client = distributed.Client(planned.scheduler, timeout=10)
         except (OSError, ValueError) as error:
             raise BatchError(f"scheduler {planned.scheduler}: cannot be reached ({error})") from None
         with client:
-            yield client, 0
+            yield client
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = planned.workers or torch.cuda.device_count() or cores
     workers = min(workers, len(planned.jobs))
-    threads = max(1, cores // workers)
+    threads = planned.threads or max(1, cores // workers)
     with (
         dask.config.set(
             {
                 "distributed.scheduler.allowed-failures": planned.retries,
                 "distributed.scheduler.worker-saturation": 1.0,  # jobs wait at the scheduler, not behind a long one
                 "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads,
+                "distributed.worker.preload": ["zssr.batch"],  # imported before the first job counts
                 "distributed.worker.memory.terminate": False,  # torch gives memory back late; the plan knows better
                 "distributed.worker.memory.pause": False,
                 "distributed.worker.memory.spill": False,
@@ -186,13 +187,11 @@ def _cluster(planned: Run) -> Iterator[tuple[distributed.Client, int]]:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        yield client, threads  # fmt: skip
+        yield client  # fmt: skip
 
 
-def _run(
-    planned: Run, client: Any, threads: int, force: bool, watch: Watch, work: Callable[[Task], Done], report: Report
-) -> None:
-    dashboard = client.dashboard_link or ""
+def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[Task], Done], report: Report) -> None:
+    dashboard = (client.dashboard_link or "") if importlib.util.find_spec("bokeh") else ""  # it draws the pages
     watch.on_start(len(planned.jobs), dashboard)
     client.subscribe_topic(TOPIC, lambda event: watch.on_progress(event[1]))
     token = os.urandom(4).hex()
@@ -207,7 +206,7 @@ def _run(
     waiting = sorted(enumerate(planned.jobs), key=lambda pair: (pair[0] in first, estimates[pair[0]][0], -pair[0]))
     weights: dict[str, tuple[Weights, ...]] = {}
     held: dict[Any, tuple[int, Job, int]] = {}
-    memory_free = psutil.virtual_memory().available if threads else None
+    memory_free = _memory_free(client)
     stopping = False
     running = distributed.as_completed(with_results=True, raise_errors=False)
 
@@ -232,7 +231,7 @@ def _run(
             number, job = found
             needed = estimates[number][1]
             at_once = sorted([needed, *(memory for _, _, memory in held.values())])[-slots:]
-            if memory_free is not None and held and sum(at_once) > memory_free:
+            if held and sum(at_once) > memory_free:
                 waiting.append(found)
                 return
             data = None
@@ -247,7 +246,7 @@ def _run(
                     finish(job, Done(dataclasses.replace(_failed(job, ""), state="kept")))
                     continue
             own = weights.get(job.share, ()) if job.share is not None else ()
-            task = Task(number, job, data, planned.transfer, threads, force, own)
+            task = Task(number, job, data, planned.transfer, force, own)
             future = client.submit(work, task, key=f"zssr-{token}-{number}", pure=False, retries=0)
             held[future] = number, job, needed
             running.add(future)
@@ -288,6 +287,12 @@ def _run(
         if not stopping:
             submit()
     report.stopped = stopping and bool(waiting)
+
+
+def _memory_free(client: Any) -> float:
+    """Bytes of all workers together; of this machine, where they say nothing."""
+    limits = [worker["memory_limit"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    return sum(limits) if limits and all(limits) else psutil.virtual_memory().available
 
 
 def _soon(running: Any) -> Iterator[Any]:
@@ -345,8 +350,6 @@ def restore_task(task: Task) -> Done:
 
 def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
     job, settings = task.job, task.job.settings
-    if task.threads:
-        torch.set_num_threads(task.threads)
     begin = time.monotonic()
     data = _read(job) if task.data is None else task.data
     key = key_of(data, settings)
@@ -495,7 +498,6 @@ def _sizes(job: Job) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
 def seconds_a_unit() -> float:
     """Seconds for a unit of `cost` on this machine: a moment of training, measured."""
     noise = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
-    torch.set_num_threads(1)
     for steps in (5, 30):  # the first run warms up
         report = restore(noise, Settings(num_epochs=steps, scale=2, ensemble=False)).reports[0]
     return report.seconds / (3.0 * report.steps * 96**2)

@@ -812,7 +812,9 @@ def _schema(arguments: Sequence[str]) -> int:
     parser = _Parser("zssr schema", description="Print the JSON Schema of config files.")
     parser.add_argument("--table", action="store_true", help="print the settings as a Markdown table instead")
     options = parser.parse_args(arguments)
-    print(all_settings.markdown_table() if options.table else json.dumps(all_settings.json_schema(), indent=1), end="")
+    from zssr.jobs import json_schema
+
+    print(all_settings.markdown_table() if options.table else json.dumps(json_schema(), indent=1), end="")
     if not options.table:
         print()
     return DONE

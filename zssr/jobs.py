@@ -20,6 +20,7 @@ from zssr.targets import find, find_remote, is_remote, label
 # Keys of the whole file, beside the settings and `jobs`: what they must be, and their defaults.
 RUN_KEYS: dict[str, tuple[Any, Any, str]] = {
     "workers": (int, None, "processes; default: one a GPU, else one a core"),
+    "threads": (int, None, "of each worker; default: the cores shared out among them"),
     "scheduler": (str, None, "address of a running Dask scheduler, as tcp://host:8786; default: on this machine"),
     "transfer": (bool, False, "pictures travel through the cluster, for workers that do not see the paths"),
     "retries": (int, 3, "how often a job is tried again whose worker died"),
@@ -62,6 +63,7 @@ class Run:
 
     jobs: tuple[Job, ...]
     workers: int | None
+    threads: int | None
     scheduler: str | None
     transfer: bool
     retries: int
@@ -122,6 +124,28 @@ def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
     return Run(tuple(jobs), **run)
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a config.json: of a batch run, or of the settings of a single one."""
+    schema = all_settings.json_schema()
+    types: dict[Any, dict[str, Any]] = {
+        int: {"type": ["integer", "null"]}, str: {"type": ["string", "null"]}, bool: {"type": "boolean"},
+        list: {"type": "array", "minItems": 1},
+    }  # fmt: skip
+    settings = {key: value for key, value in schema["properties"].items() if key not in NOT_HERE}
+    own = {key: {**types[kind], "description": text} for key, (kind, text) in ENTRY_KEYS.items()}
+    run = {
+        key: {**types[kind], "default": default, "description": text} for key, (kind, default, text) in RUN_KEYS.items()
+    }
+    entry = {"type": "object", "additionalProperties": False, "properties": {**settings, **own}}
+    jobs = {
+        "type": "array",
+        "minItems": 1,
+        "items": entry,
+        "description": "each with settings that replace those above",
+    }
+    return {**schema, "title": "zssr", "properties": {**schema["properties"], **own, **run, "jobs": jobs}}
+
+
 def _change(data: dict[str, Any], change: str, mistakes: list[str]) -> None:
     key, equals, text = change.partition("=")
     match = re.fullmatch(r"(?:jobs\[(\d+)\]\.)?(\w+)", key.strip())
@@ -149,8 +173,8 @@ def _run_key(key: str, value: Any, mistakes: list[str]) -> Any:
     is_flag = isinstance(value, bool)
     if not isinstance(value, kind) or (is_flag and kind is not bool):
         mistakes.append(f"{key}: {value!r} must be {_KINDS[kind]}")
-    elif kind is int and not (1 if key == "workers" else 0) <= value <= 10_000:
-        mistakes.append(f"{key}: {value} must lie between {1 if key == 'workers' else 0} and 10000")
+    elif kind is int and not (low := 0 if key == "retries" else 1) <= value <= 10_000:
+        mistakes.append(f"{key}: {value} must lie between {low} and 10000")
     return value
 
 

@@ -463,6 +463,8 @@ def from_json(data: dict[str, Any], where: str = "settings") -> dict[str, Any]:
     """Checked keywords for Settings from a JSON object; "$schema" is allowed and left out."""
     if not isinstance(data, dict):
         raise SettingsError(f"{where}: must be one JSON object, {{...}}")
+    if "jobs" in data:
+        raise SettingsError(f"{where}: holds jobs of a batch run; use zssr batch")
     known = specs()
     for key, value in data.items():
         if key == "$schema":

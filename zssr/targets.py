@@ -110,6 +110,7 @@ def write_remote(data: bytes, url: str) -> None:
 
 
 def exists_remote(url: str) -> bool:
+    """Whether there is a file."""
     storage, path = _storage(url)
     return bool(storage.exists(path))
 
