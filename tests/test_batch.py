@@ -23,9 +23,9 @@ import pytest
 
 import zssr
 from zssr.batch import Done, Outcome, Task, Watch, run
-from zssr.errors import BatchError
+from zssr.errors import BatchError, OutputError
 from zssr.jobs import make_run
-from zssr.report import write_report
+from zssr.report import check_report, write_report
 
 QUICK: dict[str, Any] = {
     "scale": 2, "num_epochs": 3, "model_width": 8, "model_depth": 2, "crop_size": 16, "ensemble": False,
@@ -77,14 +77,17 @@ def test_results_are_those_of_restore(client: distributed.Client, tmp_path: Path
     assert run(config, client).count("made") == 1
     assert run({**config, "seed": 1}, client).count("made") == 3
     assert run({**config, "seed": 1}, client, force=True).count("made") == 3
+    (tmp_path / "out" / "00_x2.png").unlink()
+    (tmp_path / "out" / "00_x2.json").write_text("{}")  # somebody's own
     (tmp_path / "out" / "01_x2.json").unlink()
     before = (tmp_path / "out" / "01_x2.png").read_bytes()
     report = run({**config, "seed": 2}, client)
-    assert [report.count(state) for state in ("made", "failed")] == [2, 2]
+    assert [report.count(state) for state in ("made", "failed")] == [1, 3]
+    assert (tmp_path / "out" / "00_x2.json").read_text() == "{}"
     assert (tmp_path / "out" / "01_x2.png").read_bytes() == before
     json_path, html_path = write_report(report, str(tmp_path / "report"))
-    assert json.loads(json_path.read_text())["counts"]["failed"] == 2
-    assert html_path.read_text().count("<img") == 4
+    assert json.loads(json_path.read_text())["counts"]["failed"] == 3
+    assert html_path.read_text().count("<img") == 2
 
 
 def test_largest_first_and_stop(client: distributed.Client, tmp_path: Path) -> None:
@@ -135,7 +138,17 @@ def test_shared_weights(client: distributed.Client, tmp_path: Path) -> None:
     steps = sorted(outcome.training_steps for outcome in report.outcomes)
     assert steps == [10, 10, 40]
     assert all(outcome.share for outcome in report.outcomes)
+    # The first one's weights lie beside it: the others come out the same when they are made later.
+    made = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    (tmp_path / "out" / "02_x2.png").unlink()
+    again = run({**QUICK, "output": f"{tmp_path}/out/", "jobs": [entry]}, client)
+    assert (again.count("kept"), again.count("made")) == (2, 1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")} == made
     path, page = write_report(report, str(tmp_path / "r"))
+    check_report(str(tmp_path / "r"))
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(OutputError, match="no report of zssr"):
+        check_report(str(tmp_path / "other"))
     assert json.loads(path.read_text())["shared_weights"][0]["others"] == 2
     assert "weights shared" in page.read_text()
 

@@ -25,6 +25,8 @@ import dask
 import distributed
 import PIL.Image
 import psutil
+import safetensors
+import safetensors.numpy
 import torch
 
 from zssr import image as images
@@ -72,7 +74,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """A job on its way to a worker. data: the source's bytes, where they travel."""
+    """A job on its way to a worker.
+
+    data: the source's bytes, where they travel. weights: to begin with. leads: whether others begin with its own.
+    """
 
     number: int
     job: Job
@@ -80,6 +85,7 @@ class Task:
     transfer: bool = False
     force: bool = False
     weights: tuple[Weights, ...] = ()
+    leads: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,19 +240,20 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
             if held and sum(at_once) > memory_free:
                 waiting.append(found)
                 return
+            own = weights.get(job.share, ()) if job.share is not None else ()
+            leads = job.share is not None and leaders[job.share] == number
             data = None
             if planned.transfer or is_remote(job.source) or is_remote(job.target):
                 try:
                     data = _read(job)
-                    kept = not force and _is_kept(job, key_of(data, job.settings))
+                    kept = None if force else _kept(job, key_of(data, job.settings, own), leads)
                 except ZssrError as error:
                     finish(job, Done(_failed(job, str(error))))
                     continue
-                if kept:
-                    finish(job, Done(dataclasses.replace(_failed(job, ""), state="kept")))
+                if kept is not None:
+                    finish(job, kept)
                     continue
-            own = weights.get(job.share, ()) if job.share is not None else ()
-            task = Task(number, job, data, planned.transfer, force, own)
+            task = Task(number, job, data, planned.transfer, force, own, leads)
             future = client.submit(work, task, key=f"zssr-{token}-{number}", pure=False, retries=0)
             held[future] = number, job, needed
             running.add(future)
@@ -255,7 +262,7 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
         outcome = done.outcome
         if done.data is not None and outcome.state == "made":
             try:
-                _write(job, done.data, done.sidecar or b"")
+                _write(job, done.data, done.sidecar or b"", done.weights)
             except ZssrError as error:
                 outcome = _failed(job, str(error))
         if job.share is not None and planned.jobs[leaders[job.share]] is job:
@@ -330,10 +337,11 @@ def _failed(job: Job, reason: str) -> Outcome:
 # --------------------------------------------------------------------------------------- one job
 
 
-def key_of(data: bytes, settings: Settings) -> str:
-    """What a result depends on: the input's bytes, the settings, the version."""
+def key_of(data: bytes, settings: Settings, weights: tuple[Weights, ...] = ()) -> str:
+    """What a result depends on: the input's bytes, the settings, the version, the weights to begin with."""
     said = json.dumps([settings.to_json(), __version__], sort_keys=True)
-    return hashlib.sha256(hashlib.sha256(data).digest() + said.encode()).hexdigest()
+    begun = hashlib.sha256(_packed(weights)).digest() if weights else b""
+    return hashlib.sha256(hashlib.sha256(data).digest() + said.encode() + begun).hexdigest()
 
 
 def restore_task(task: Task) -> Done:
@@ -352,10 +360,12 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
     job, settings = task.job, task.job.settings
     begin = time.monotonic()
     data = _read(job) if task.data is None else task.data
-    key = key_of(data, settings)
+    key = key_of(data, settings, task.weights)
     travels = task.transfer or is_remote(job.target)
-    if not travels and not task.force and _is_kept(job, key):
-        return Done(dataclasses.replace(outcome, state="kept"))
+    if not travels and not task.force:
+        kept = _kept(job, key, task.leads)
+        if kept is not None:
+            return kept
     picture = images.load(data, settings.max_MB, settings.max_pixels)
     told = 0.0
 
@@ -382,10 +392,10 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
         agreement=result.agreement.rms, unknown=result.unknown, notes=(*result.notes, *notes),
         size=(result.image.size[1], result.image.size[0]), before=_thumbnail(picture), after=_thumbnail(result.image),
     )  # fmt: skip
-    weights = result.weights if job.share is not None and not task.weights else ()
+    weights = result.weights if task.leads else ()
     if travels:
         return Done(outcome, encoded, sidecar, weights)
-    _write(job, encoded, sidecar)
+    _write(job, encoded, sidecar, weights)
     return Done(outcome, weights=weights)
 
 
@@ -404,37 +414,62 @@ def _read(job: Job) -> bytes:
         raise PictureError(f"{job.source}: cannot be read ({error.strerror})") from None
 
 
-def _write(job: Job, data: bytes, sidecar: bytes) -> None:
-    """The sidecar first: it holds the picture's hash, so that a picture that is not of it counts as missing."""
-    if is_remote(job.target):
-        write_remote(sidecar, sidecar_of(job.target))
-        write_remote(data, job.target)
-        return
-    images.write(sidecar, sidecar_of(job.target), overwrite=True)
-    images.write(data, job.target, overwrite=True)
+def _write(job: Job, data: bytes, sidecar: bytes, weights: tuple[Weights, ...]) -> None:
+    """The picture last: the sidecar holds its hash, so that a picture that is not of it counts as missing."""
+    files = [(sidecar_of(job.target), sidecar), (job.target, data)]
+    if weights:
+        files.insert(0, (weights_of(job.target), _packed(weights)))
     if job.settings.base64:
-        images.write(base64.b64encode(data), Path(job.target).with_suffix(".base64"), overwrite=True)
+        files.insert(0, (f"{job.target}.base64", base64.b64encode(data)))
+    for path, content in files:
+        if is_remote(path):
+            write_remote(content, path)
+        else:
+            images.write(content, path, overwrite=True)
 
 
-def _is_kept(job: Job, key: str) -> bool:
-    """Whether the result is there, made of the same input with the same settings.
+def weights_of(target: str) -> str:
+    """Where the weights lie that the others of a job begin with."""
+    return sidecar_of(target).removesuffix(".json") + ".weights.safetensors"
+
+
+def _packed(weights: tuple[Weights, ...]) -> bytes:
+    return safetensors.numpy.save(
+        {f"{number}.{name}": value for number, one in enumerate(weights) for name, value in one.items()}
+    )
+
+
+def _unpacked(data: bytes) -> tuple[Weights, ...]:
+    held = safetensors.numpy.load(data)
+    count = 1 + max(int(name.partition(".")[0]) for name in held)
+    return tuple(
+        {name.partition(".")[2]: value for name, value in held.items() if name.startswith(f"{number}.")}
+        for number in range(count)
+    )
+
+
+def _kept(job: Job, key: str, leads: bool) -> Done | None:
+    """The result, where it is there, made of the same input with the same settings; None where it is not.
 
     Raises OutputError for a file in its place that is of no batch run.
     """
-    held: dict[str, Any] = {}
+    held: Any = None
     with contextlib.suppress(ZssrError, OSError, ValueError):
         held = json.loads(_bytes_of(sidecar_of(job.target)))
     if not isinstance(held, dict) or "key" not in held:
-        there = exists_remote(job.target) if is_remote(job.target) else Path(job.target).exists()
-        if there and not job.settings.overwrite:
-            raise OutputError(f"{job.target}: exists and is not of a batch run; use --force to make it anew")
-        return False
+        for path in (job.target, sidecar_of(job.target)):
+            if (exists_remote(path) if is_remote(path) else Path(path).exists()) and not job.settings.overwrite:
+                raise OutputError(f"{path}: exists and is not of a batch run; use --force to make it anew")
+        return None
     if held["key"] != key:
-        return False
+        return None
     try:
-        return hashlib.sha256(_bytes_of(job.target)).hexdigest() == held.get("sha256")
-    except (ZssrError, OSError):
-        return False
+        if hashlib.sha256(_bytes_of(job.target)).hexdigest() != held.get("sha256"):
+            return None
+        weights = _unpacked(_bytes_of(weights_of(job.target))) if leads else ()
+    except (ZssrError, OSError, ValueError, safetensors.SafetensorError):
+        return None
+    return Done(dataclasses.replace(_failed(job, ""), state="kept", share=job.share), weights=weights)
 
 
 def _bytes_of(path: str) -> bytes:

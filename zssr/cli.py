@@ -575,8 +575,9 @@ def _batch(arguments: Sequence[str]) -> int:
     if planned.scheduler is None:
         print(f"{len(planned.jobs)} jobs; starting workers ...", file=sys.stderr, flush=True)
     from zssr.batch import Watch, run
-    from zssr.report import write_report
+    from zssr.report import check_report, write_report
 
+    check_report(planned.report)
     stops = 0
 
     def stop(number: int, frame: object) -> None:

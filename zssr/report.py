@@ -11,9 +11,21 @@ import jinja2
 
 from zssr import image as images
 from zssr.batch import Report
+from zssr.errors import OutputError
 from zssr.version import __version__
 
 PAGE = Path(__file__).parent / "report.html.jinja"
+
+
+def check_report(name: str) -> None:
+    """Raises OutputError where other files than an earlier report are in the way."""
+    path = Path(f"{name}.json")
+    try:
+        ours = not path.exists() or "outcomes" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        ours = False
+    if not ours or (Path(f"{name}.html").exists() and not path.exists()):
+        raise OutputError(f'{name}: .json or .html of this name are no report of zssr; give another name ("report")')
 
 
 def write_report(report: Report, name: str) -> tuple[Path, Path]:

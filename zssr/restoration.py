@@ -383,7 +383,8 @@ class _Run:
         else:
             self.learned = True
             self.weights = tuple(
-                {name: value.cpu().numpy() for name, value in network.state_dict().items()} for network in networks
+                {name: value.cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+                for network in networks
             )
             return result
         return self._plain(last)
