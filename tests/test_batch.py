@@ -119,16 +119,13 @@ def test_progress_is_told(client: distributed.Client, tmp_path: Path) -> None:
     assert any(event.get("stage") == "train" and event["stages"] for event in events)
 
 
-def test_ten_thousand_jobs(client: distributed.Client, tmp_path: Path) -> None:
-    source = pictures(tmp_path / "in", 1)
-    job = make_run({**QUICK, "jobs": [{"image": str(source)}]})
-    jobs = tuple(dataclasses.replace(job.jobs[0], target=str(tmp_path / f"{n}.png")) for n in range(10_000))
-    begin, before = time.process_time(), psutil.Process().memory_info().rss
-    report = run(dataclasses.replace(job, jobs=jobs), client, work=stub)
-    assert report.count("made") == 10_000
-    # Scheduler, worker and client are all in this process.
-    assert time.process_time() - begin < 10_000 * 0.003
-    assert psutil.Process().memory_info().rss - before < 200e6
+def test_thousands_of_jobs(client: distributed.Client, tmp_path: Path) -> None:
+    job = make_run({**QUICK, "jobs": [{"image": str(pictures(tmp_path / "in", 1))}]})
+    jobs = tuple(dataclasses.replace(job.jobs[0], target=str(tmp_path / f"{n}.png")) for n in range(2000))
+    run(dataclasses.replace(job, jobs=jobs[:200]), client, work=stub)
+    before = psutil.Process().memory_info().rss
+    assert run(dataclasses.replace(job, jobs=jobs), client, work=stub).count("made") == 2000
+    assert psutil.Process().memory_info().rss - before < 100e6
 
 
 def test_shared_weights(client: distributed.Client, tmp_path: Path) -> None:
@@ -194,7 +191,7 @@ def test_killing_workers_and_the_command_loses_nothing(tmp_path: Path) -> None:
     contents = {}
     for name in ("quiet", "killed"):
         out, config = tmp_path / name, tmp_path / f"{name}.json"
-        settings = {**QUICK, "num_epochs": 60, "model_width": 32, "workers": 2, "retries": 10}
+        settings = {**QUICK, "num_epochs": 25, "model_width": 32, "workers": 2, "retries": 10}
         settings |= {"output": f"{out}/", "report": str(tmp_path / f"{name}-report"), "jobs": [{"image": str(source)}]}
         config.write_text(json.dumps(settings))
         if name == "killed":
