@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import importlib.util
 import io
@@ -31,10 +30,11 @@ import torch
 
 from zssr import image as images
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
-from zssr.jobs import Job, Run, make_run, sidecar_of
+from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
 from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, EFFORTS
+from zssr.priors import shipped
 from zssr.restoration import Progress, Weights, restore
-from zssr.settings import Settings
+from zssr.settings import Settings, parse_areas
 from zssr.targets import exists_remote, is_remote, read_remote, write_remote
 from zssr.version import __version__
 
@@ -173,7 +173,10 @@ def _cluster(planned: Run) -> Iterator[distributed.Client]:
             {
                 "distributed.scheduler.allowed-failures": planned.retries,
                 "distributed.scheduler.worker-saturation": 1.0,  # jobs wait at the scheduler, not behind a long one
-                "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads,
+                **{
+                    f"distributed.nanny.pre-spawn-environ.{name}_NUM_THREADS": threads
+                    for name in ("OMP", "MKL", "OPENBLAS")
+                },
                 "distributed.worker.preload": ["zssr.batch"],  # imported before the first job counts
                 "distributed.worker.memory.terminate": False,  # torch gives memory back late; the plan knows better
                 "distributed.worker.memory.pause": False,
@@ -207,14 +210,14 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
             leaders.setdefault(job.share, number)
     # Taken from the end: the leaders first, as the others wait for them; then the largest, so that the run does not
     # end with one long straggler.
-    estimates = [(cost(job), memory_of(job)) for job in planned.jobs]
+    estimates = [estimate(job) for job in planned.jobs]
     first = set(leaders.values())
     waiting = sorted(enumerate(planned.jobs), key=lambda pair: (pair[0] in first, estimates[pair[0]][0], -pair[0]))
     weights: dict[str, tuple[Weights, ...]] = {}
     held: dict[Any, tuple[int, Job, int]] = {}
     memory_free = _memory_free(client)
     stopping = False
-    running = distributed.as_completed(with_results=True, raise_errors=False)
+    running = distributed.as_completed()
 
     def next_job() -> tuple[int, Job] | None:
         for position in range(len(waiting) - 1, max(-1, len(waiting) - 1 - 1000), -1):
@@ -246,7 +249,8 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
             if planned.transfer or is_remote(job.source) or is_remote(job.target):
                 try:
                     data = _read(job)
-                    kept = None if force else _kept(job, key_of(data, job.settings, own), leads)
+                    kept = _kept(job, key_of(data, job.settings, own), leads)
+                    kept = None if force else kept
                 except ZssrError as error:
                     finish(job, Done(_failed(job, str(error))))
                     continue
@@ -280,16 +284,17 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
             stopping = True
             at_work = {key for keys in client.processing().values() for key in keys}
             for future in [future for future in held if future.key not in at_work]:
-                held.pop(future)
+                number, job, _ = held.pop(future)
+                waiting.append((number, job))
                 future.cancel()
         try:
-            future, result = next(_soon(running))
+            future = next(_soon(running))
         except StopIteration:
             continue
         if future not in held:
             continue  # cancelled
         number, job, _ = held.pop(future)
-        finish(job, _done(future, result, job, report, planned))
+        finish(job, _done(future, job, report, planned))
         future.release()
         if not stopping:
             submit()
@@ -311,16 +316,17 @@ def _soon(running: Any) -> Iterator[Any]:
         yield next(running)
 
 
-def _done(future: Any, result: Any, job: Job, report: Report, planned: Run) -> Done:
-    if isinstance(result, Done):
-        return result
-    if future.status != "error":
-        raise BatchError(_gone(report, planned))
-    error = result[1]
-    if isinstance(error, distributed.KilledWorker):
+def _done(future: Any, job: Job, report: Report, planned: Run) -> Done:
+    try:
+        done = future.result()
+    except distributed.KilledWorker:
         return Done(dataclasses.replace(_failed(job, "every worker that tried it died; set aside"), state="lost"))
-    # A fault of ours must not stop the others.
-    return Done(_failed(job, f"{type(error).__name__}: {error}"))
+    except (distributed.CancelledError, distributed.comm.CommClosedError):
+        raise BatchError(_gone(report, planned)) from None
+    except Exception as error:  # a fault of ours must not stop the others
+        return Done(_failed(job, f"{type(error).__name__}: {error}"))
+    assert isinstance(done, Done)
+    return done
 
 
 def _gone(report: Report, planned: Run) -> str:
@@ -341,7 +347,15 @@ def key_of(data: bytes, settings: Settings, weights: tuple[Weights, ...] = ()) -
     """What a result depends on: the input's bytes, the settings, the version, the weights to begin with."""
     said = json.dumps([settings.to_json(), __version__], sort_keys=True)
     begun = hashlib.sha256(_packed(weights)).digest() if weights else b""
-    return hashlib.sha256(hashlib.sha256(data).digest() + said.encode() + begun).hexdigest()
+    return hashlib.sha256(hashlib.sha256(data).digest() + said.encode() + begun + _named_files(settings)).hexdigest()
+
+
+def _named_files(settings: Settings) -> bytes:
+    """The hashes of the files that settings name: masks, kernels, priors."""
+    names = [settings.mask or "", settings.kernel, *settings.prior.split("+")]
+    names += [area.file or "" for text in (settings.mosaic, settings.blurred) for area in parse_areas("area", text)]
+    paths = [shipped().get(name, Path(name)) for name in names if name]
+    return b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file())
 
 
 def restore_task(task: Task) -> Done:
@@ -362,9 +376,9 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
     data = _read(job) if task.data is None else task.data
     key = key_of(data, settings, task.weights)
     travels = task.transfer or is_remote(job.target)
-    if not travels and not task.force:
+    if not travels:
         kept = _kept(job, key, task.leads)
-        if kept is not None:
+        if kept is not None and not task.force:
             return kept
     picture = images.load(data, settings.max_MB, settings.max_pixels)
     told = 0.0
@@ -379,10 +393,12 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
         place = int(worker.name) if str(worker.name).isdecimal() else os.getpid()
         settings = dataclasses.replace(settings, device=f"cuda:{place % torch.cuda.device_count()}")
     result = restore(picture, _for_one(settings), on_step=on_step, begin=task.weights or None)
+    weights = result.weights if task.leads else ()
     encoded, notes = images.encode(result.image, job.format, settings.jpeg_quality, settings.strip)
     held = {
         **result.sidecar(), "settings": job.settings.to_json(), "key": key,
         "sha256": hashlib.sha256(encoded).hexdigest(),
+        "weights": hashlib.sha256(_packed(weights)).hexdigest() if weights else None,
     }  # fmt: skip
     sidecar = (json.dumps(held, indent=1, allow_nan=False) + "\n").encode()
     outcome = dataclasses.replace(
@@ -392,7 +408,6 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
         agreement=result.agreement.rms, unknown=result.unknown, notes=(*result.notes, *notes),
         size=(result.image.size[1], result.image.size[0]), before=_thumbnail(picture), after=_thumbnail(result.image),
     )  # fmt: skip
-    weights = result.weights if task.leads else ()
     if travels:
         return Done(outcome, encoded, sidecar, weights)
     _write(job, encoded, sidecar, weights)
@@ -428,11 +443,6 @@ def _write(job: Job, data: bytes, sidecar: bytes, weights: tuple[Weights, ...]) 
             images.write(content, path, overwrite=True)
 
 
-def weights_of(target: str) -> str:
-    """Where the weights lie that the others of a job begin with."""
-    return sidecar_of(target).removesuffix(".json") + ".weights.safetensors"
-
-
 def _packed(weights: tuple[Weights, ...]) -> bytes:
     return safetensors.numpy.save(
         {f"{number}.{name}": value for number, one in enumerate(weights) for name, value in one.items()}
@@ -457,23 +467,29 @@ def _kept(job: Job, key: str, leads: bool) -> Done | None:
     with contextlib.suppress(ZssrError, OSError, ValueError):
         held = json.loads(_bytes_of(sidecar_of(job.target)))
     if not isinstance(held, dict) or "key" not in held:
-        for path in (job.target, sidecar_of(job.target)):
+        for path in files_of(job):
             if (exists_remote(path) if is_remote(path) else Path(path).exists()) and not job.settings.overwrite:
-                raise OutputError(f"{path}: exists and is not of a batch run; use --force to make it anew")
+                raise OutputError(f"{path}: exists and is not of a batch run; give another output, or overwrite")
         return None
     if held["key"] != key:
         return None
+    weights: tuple[Weights, ...]
     try:
         if hashlib.sha256(_bytes_of(job.target)).hexdigest() != held.get("sha256"):
             return None
-        weights = _unpacked(_bytes_of(weights_of(job.target))) if leads else ()
+        weights = ()
+        if leads and held.get("weights"):
+            packed = _bytes_of(weights_of(job.target))
+            if hashlib.sha256(packed).hexdigest() != held["weights"]:
+                return None
+            weights = _unpacked(packed)
     except (ZssrError, OSError, ValueError, safetensors.SafetensorError):
         return None
     return Done(dataclasses.replace(_failed(job, ""), state="kept", share=job.share), weights=weights)
 
 
 def _bytes_of(path: str) -> bytes:
-    return read_remote(path, 1e6) if is_remote(path) else Path(path).read_bytes()
+    return read_remote(path, None) if is_remote(path) else Path(path).read_bytes()
 
 
 def _thumbnail(image: images.Image) -> str:
@@ -499,25 +515,20 @@ def _tell(worker: Any, event: dict[str, Any]) -> None:
 # --------------------------------------------------------------------------------------- estimates
 
 
-def cost(job: Job) -> float:
-    """Pixels through the network, about: what a job takes beside others. 0 for a picture that cannot be read."""
+def estimate(job: Job) -> tuple[float, int]:
+    """(cost, memory): pixels through the network, about, which is what a job takes beside others, and bytes at the
+    peak. Cost is 0 for a picture that cannot be read."""
     size, out_size = _sizes(job)
     if out_size is None:
-        return 0.0
+        return 0.0, BYTES_OF_RUNTIME
+    memory = BYTES_OF_RUNTIME + int(2 * 3 * BYTES_A_RESULT * (out_size[0] * out_size[1]))
     effort = EFFORTS[job.settings.quality]
     enlarges = out_size != size
     steps = job.settings.num_epochs or (effort.steps if enlarges else effort.repair_steps)
     crop = job.settings.crop_size or 96
-    return 3.0 * steps * crop**2 * job.settings.batch_size + 8.0 * out_size[0] * out_size[1]
+    return 3.0 * steps * crop**2 * job.settings.batch_size + 8.0 * out_size[0] * out_size[1], memory
 
 
-def memory_of(job: Job) -> int:
-    """Bytes at the peak, about."""
-    _, out_size = _sizes(job)
-    return BYTES_OF_RUNTIME + int(2 * 3 * BYTES_A_RESULT * (out_size[0] * out_size[1] if out_size else 0))
-
-
-@functools.lru_cache(maxsize=1)  # cost and memory are asked for one after the other
 def _sizes(job: Job) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """(height, width) of source and result, from the file's header alone."""
     if is_remote(job.source):
@@ -531,7 +542,7 @@ def _sizes(job: Job) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
 
 
 def seconds_a_unit() -> float:
-    """Seconds for a unit of `cost` on this machine: a moment of training, measured."""
+    """Seconds for a unit of cost (see `estimate`) on this machine: a moment of training, measured."""
     noise = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
     for steps in (5, 30):  # the first run warms up
         report = restore(noise, Settings(num_epochs=steps, scale=2, ensemble=False)).reports[0]

@@ -614,12 +614,12 @@ def _handled(number: int, handler: Any) -> Iterator[None]:
 
 
 def _batch_plan(planned: Run) -> int:
-    from zssr.batch import cost, seconds_a_unit
+    from zssr.batch import estimate, seconds_a_unit
 
     rate = seconds_a_unit()
     total = 0.0
     for job in planned.jobs:
-        seconds = cost(job) * rate
+        seconds = estimate(job)[0] * rate
         total += seconds
         print(f"{job.where}: {job.source} -> {job.target}  about {_duration(seconds)}")
     print(f"{len(planned.jobs)} jobs, about {_duration(total)} on one worker of this machine")
@@ -697,6 +697,7 @@ class _BatchBars:
         line = f"{outcome.source} -> {outcome.target}  "
         line += f"{outcome.seconds:.1f} s" if outcome.state == "made" else outcome.state
         line += f": {outcome.reason}" if outcome.reason else ""
+        line = line.encode(errors="backslashreplace").decode()  # names of files may hold anything
         with self._lock:
             if self._all is None:
                 print(line, file=sys.stderr if outcome.reason else sys.stdout, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import string
 from collections.abc import Callable, Iterator
@@ -46,7 +47,8 @@ class Job:
     """One picture and how it is to be restored.
 
     where: in the file, as jobs[2]. source, target: paths, or URLs of remote storages. share: of those with the same
-    one, the first is trained in full and the others begin with its weights; None for none.
+    one, the first is trained in full and the others begin with its weights; None for none. named: whether the source
+    was given itself rather than found in a folder.
     """
 
     where: str
@@ -55,6 +57,7 @@ class Job:
     format: str
     settings: Settings
     share: str | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
                 top = {key: value for key, value in top.items() if key not in same}
         if len(mistakes) == own:
             jobs += _jobs_of(where, {**_without_mistakes(top), **entry}, mistakes)
-    _collisions(jobs, mistakes)
+    jobs = _without_results(jobs)
+    reports = {_resolved(f"{run['report']}{ending}") for ending in (".json", ".html")}
+    _collisions(jobs, reports, mistakes)
     if not jobs and not mistakes:
         mistakes.append("jobs: no pictures in any of them")
     if mistakes:
@@ -240,13 +245,13 @@ def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator
         mistakes.append(f"{where}.output: {error}")
         return
     for number, settings in enumerate(variants):
-        for source, below in sources:
+        for source, below, named in sources:
             target, format = name(source, below, settings)
-            yield Job(where, source, target, format, settings, f"{where}/{number}" if share else None)
+            yield Job(where, source, target, format, settings, f"{where}/{number}" if share else None, named)
 
 
-def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tuple[str, str]]:
-    """(path or URL, path below the folder it was found in)."""
+def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tuple[str, str, bool]]:
+    """(path or URL, path below the folder it was found in, whether it was given itself)."""
     for name in inputs:
         if is_remote(name):
             try:
@@ -256,7 +261,7 @@ def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tup
                 continue
             if not found:
                 mistakes.append(f"{where}: {name}: no pictures there")
-            yield from found
+            yield from ((url, below, url.endswith(name.partition("://")[2])) for url, below in found)
             continue
         if name == "-":
             mistakes.append(f"{where}: '-': a batch run has no standard input")
@@ -267,7 +272,7 @@ def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tup
             if picture.path is not None and not picture.path.is_file():
                 mistakes.append(f"{where}: {picture.path}: no such file")
             else:
-                yield str(picture.path), str(picture.below)
+                yield str(picture.path), str(picture.below), picture.named
 
 
 def _template(output: str | None, several: bool) -> Callable[[str, str, Settings], tuple[str, str]]:
@@ -275,10 +280,13 @@ def _template(output: str | None, several: bool) -> Callable[[str, str, Settings
     if output is None:
         output = ""
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(output) if field is not None]
+        parsed = [(field, spec, how) for _, field, spec, how in string.Formatter().parse(output) if field is not None]
     except ValueError as error:
         raise SettingsError(f"'{output}': {error}") from None
-    for field in fields:
+    fields = [field for field, _, _ in parsed]
+    for field, spec, how in parsed:
+        if field in FIELDS and (spec or how):
+            raise SettingsError(f"'{output}': {{{field}}} takes nothing after its name")
         if field not in FIELDS:
             near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
             hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are {', '.join(FIELDS)}"
@@ -318,14 +326,22 @@ def _template(output: str | None, several: bool) -> Callable[[str, str, Settings
     return name
 
 
-def _collisions(jobs: list[Job], mistakes: list[str]) -> None:
+def _without_results(jobs: list[Job]) -> list[Job]:
+    """Without pictures, found in folders or by patterns, that are results of this run made earlier."""
+    targets = {_resolved(job.target) for job in jobs}
+    return [job for job in jobs if job.named or _resolved(job.source) not in targets]
+
+
+def _collisions(jobs: list[Job], reports: set[str], mistakes: list[str]) -> None:
     """Two results of one name, or a result that is another job's input."""
     sources = {_resolved(job.source) for job in jobs}
     taken: dict[str, Job] = {}
     for job in jobs:
         if _resolved(job.target) in sources:
             mistakes.append(f"{job.where}.output: {job.target} is an input; give another name")
-        for path in (job.target, sidecar_of(job.target)):
+        for path in files_of(job):
+            if _resolved(path) in reports:
+                mistakes.append(f'{job.where}.output: {path} is the report\'s name too; give another "report"')
             before = taken.setdefault(_resolved(path), job)
             if before is not job:
                 mistakes.append(
@@ -340,5 +356,23 @@ def sidecar_of(target: str) -> str:
     return target[: len(target) - len(PurePosixPath(target).suffix)] + ".json"
 
 
+def weights_of(target: str) -> str:
+    """Where the weights lie that the others of a job begin with."""
+    return sidecar_of(target).removesuffix(".json") + ".weights.safetensors"
+
+
+def files_of(job: Job) -> list[str]:
+    """All that a job may write."""
+    files = [job.target, sidecar_of(job.target)]
+    if job.share is not None:
+        files.append(weights_of(job.target))
+    if job.settings.base64:
+        files.append(f"{job.target}.base64")
+    return files
+
+
 def _resolved(path: str) -> str:
-    return path if is_remote(path) else str(Path(path).absolute())
+    """One name for one file, whatever links and dots lead to it."""
+    return (
+        path if is_remote(path) and not path.startswith("file://") else os.path.realpath(path.removeprefix("file://"))
+    )

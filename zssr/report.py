@@ -21,7 +21,8 @@ def check_report(name: str) -> None:
     """Raises OutputError where other files than an earlier report are in the way."""
     path = Path(f"{name}.json")
     try:
-        ours = not path.exists() or "outcomes" in json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"outcomes": []}
+        ours = isinstance(held, dict) and "outcomes" in held
     except (OSError, ValueError):
         ours = False
     if not ours or (Path(f"{name}.html").exists() and not path.exists()):
@@ -49,7 +50,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
         outcomes=sorted(outcomes, key=lambda outcome: order[outcome["state"]]), counts=counts, report=report,
         version=__version__, shared=_shared(report),
     )  # fmt: skip
-    images.write(page.encode(), paths[1], overwrite=True)
+    images.write(page.encode(errors="backslashreplace"), paths[1], overwrite=True)
     return paths
 
 

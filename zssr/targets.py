@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zssr.errors import OutputError, PictureError
+from zssr.errors import OutputError, PictureError, ZssrError
 from zssr.formats import SUFFIXES
 from zssr.settings import Settings
 
@@ -75,24 +76,18 @@ def is_remote(path: str) -> bool:
 def find_remote(url: str) -> list[tuple[str, str]]:
     """(URL, path below the folder) of the pictures that a file's, folder's or pattern's URL names."""
     storage, path = _storage(url)
-    try:
+    with _told(PictureError, f"{url}: cannot be listed"):
         if storage.isdir(path):
             names = [name for name in sorted(storage.find(path)) if PurePosixPath(name).suffix.lower() in SUFFIXES]
             return [(storage.unstrip_protocol(name), name.removeprefix(path.rstrip("/") + "/")) for name in names]
         return [(storage.unstrip_protocol(name), PurePosixPath(name).name) for name in sorted(storage.glob(path))]
-    except OSError as error:
-        raise PictureError(f"{url}: cannot be listed ({error})") from None
 
 
-def read_remote(url: str, max_megabytes: float) -> bytes:
-    """The bytes of a file. Raises PictureError."""
+def read_remote(url: str, max_megabytes: float | None) -> bytes:
+    """The bytes of a file, one more than `max_megabytes` at most. Raises PictureError."""
     storage, path = _storage(url)
-    try:
-        with storage.open(path, "rb") as file:
-            data = file.read(int(max_megabytes * 1e6) + 1)
-    except OSError as error:
-        raise PictureError(f"{url}: cannot be read ({error})") from None
-    return data
+    with _told(PictureError, f"{url}: cannot be read"), storage.open(path, "rb") as file:
+        return file.read() if max_megabytes is None else file.read(int(max_megabytes * 1e6) + 1)
 
 
 def write_remote(data: bytes, url: str) -> None:
@@ -100,19 +95,27 @@ def write_remote(data: bytes, url: str) -> None:
     storage, path = _storage(url)
     folder, _, name = path.rpartition("/")
     aside = f"{folder}/.{name}.partial"
-    try:
+    with _told(OutputError, f"{url}: cannot be written"):
         storage.makedirs(folder, exist_ok=True)
         with storage.open(aside, "wb") as file:
             file.write(data)
         storage.mv(aside, path)
-    except OSError as error:
-        raise OutputError(f"{url}: cannot be written ({error})") from None
 
 
 def exists_remote(url: str) -> bool:
-    """Whether there is a file."""
+    """Whether there is a file. Raises PictureError where that cannot be found out."""
     storage, path = _storage(url)
-    return bool(storage.exists(path))
+    with _told(PictureError, f"{url}: cannot be looked at"):
+        return bool(storage.exists(path))
+
+
+@contextlib.contextmanager
+def _told(kind: type[ZssrError], words: str) -> Iterator[None]:
+    """Every storage has errors of its own kind; here they become ours."""
+    try:
+        yield
+    except Exception as error:
+        raise kind(f"{words} ({type(error).__name__}: {error})") from None
 
 
 def _storage(url: str) -> tuple[Any, str]:

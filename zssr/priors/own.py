@@ -85,6 +85,8 @@ class RegionPrior(Prior):
         told = told_of_region(degradation, y.expand(-1, RGB, -1, -1))
         damaged = degradation.damaged(size)
         assert damaged is not None
+        if not damaged.any():
+            return y
         # From a corner of a mosaic's cell on, as in training, and on whole positions of the coarsest level.
         lead = degradation.lead
         margins = [(before, -(length + before) % UNet.MULTIPLE) for length, before in zip(size, lead, strict=True)]
