@@ -47,8 +47,8 @@ def test_targets(folder: Path) -> None:
     assert sorted(target for _, target in pairs({"jobs": [entry]})) == [
         "o/2/a.webp", "o/2/b.webp", "o/3/a.webp", "o/3/b.webp",
     ]  # fmt: skip
-    entry = {"image": "a.png", "priors": ["none", "x.safetensors"], "output": "{stem}_{prior}_{quality}.jpg"}
-    assert [target for _, target in pairs({"jobs": [entry]})] == ["a_none_default.jpg", "a_x_default.jpg"]
+    entry = {"image": "a.png", "priors": ["none", "meta"], "output": "{stem}_{prior}_{quality}.jpg"}
+    assert [target for _, target in pairs({"jobs": [entry]})] == ["a_none_default.jpg", "a_meta_default.jpg"]
 
 
 def test_an_entry_overrules_the_defaults_and_a_change_the_file(folder: Path) -> None:
@@ -111,12 +111,28 @@ def test_seven_mistakes_are_said_at_once(folder: Path, capsys: pytest.CaptureFix
         ({"jobs": [{"image": "a.png", "scale": 2, "size": "40x"}]}, r"jobs\[0\]: "),
         ({"workers": 0, "jobs": [{"image": "a.png"}]}, "workers: 0 must lie between"),
         ({"jobs": [{"image": "a.png", "output": "x.png"}, {"image": "b.jpg", "output": "x.jpg"}]}, "x.json"),
+        ({"jobs": [{"image": "a.png", "scales": []}]}, "not empty"),
+        ({"jobs": [{"image": "a.png", "scales": [2], "scale": 3}]}, "give scales or scale"),
+        ({"jobs": [{"image": "a.png", "prior": "jpgnet"}]}, r"jobs\[0\].prior: .*did you mean jpegnet"),
+        ({"jobs": [{"image": "a.png", "mask": "no.png"}]}, r"jobs\[0\].mask: no.png: no such file"),
+        ({"jobs": [{"image": "a.png", "kernel": "gausian:2"}]}, r"jobs\[0\].kernel: "),
+        ({"jobs": [{"image": "a.png", "output": "x/../a.png"}]}, "is an input"),
+        ({"jobs": [{"image": "a.png", "output": "report.png"}]}, "report's name"),
+        ({"jobs": [{"image": "a.png", "output": "{stem:3}.png"}]}, "takes nothing"),
         ({"jobs": [{"image": "nowhere://a/*"}]}, "not known here"),
     ],
 )
 def test_mistakes(folder: Path, data: Any, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         make_run(data)
+
+
+def test_earlier_results_are_no_inputs(folder: Path) -> None:
+    PIL.Image.new("RGB", (40, 32)).save(folder / "in" / "c_x2.png")
+    assert [source for source, _ in pairs({"scale": 2, "jobs": [{"image": "in"}]})] == ["in/c.png", "in/deep/c.png"]
+    data = {"scale": 2, "jobs": [{"image": "a.png", "scales": [2, 3]}]}
+    assert len(make_run(data).jobs) == 2
+    assert [job.settings.scale for job in make_run(data, ("jobs[0].scale=4",)).jobs] == [4]
 
 
 def test_wrong_changes_and_files(folder: Path) -> None:

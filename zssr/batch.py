@@ -110,18 +110,18 @@ class Watch:
 
 @dataclass
 class Report:
-    """The end of a run. stopped: whether jobs were left because the caller asked to stop."""
+    """The end of a run. left: jobs that were not begun because the caller asked to stop."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
-    stopped: bool = False
+    left: int = 0
 
     def count(self, state: str) -> int:
         return sum(outcome.state == state for outcome in self.outcomes)
 
     @property
     def complete(self) -> bool:
-        return not self.stopped and not self.count("failed") and not self.count("lost")
+        return not self.left and not self.count("failed") and not self.count("lost")
 
 
 def run(
@@ -298,7 +298,7 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
         future.release()
         if not stopping:
             submit()
-    report.stopped = stopping and bool(waiting)
+    report.left = len(waiting)
 
 
 def _memory_free(client: Any) -> float:
@@ -485,7 +485,12 @@ def _kept(job: Job, key: str, leads: bool) -> Done | None:
             weights = _unpacked(packed)
     except (ZssrError, OSError, ValueError, safetensors.SafetensorError):
         return None
-    return Done(dataclasses.replace(_failed(job, ""), state="kept", share=job.share), weights=weights)
+    outcome = dataclasses.replace(
+        _failed(job, ""), state="kept", share=job.share, unknown=str(held.get("unknown", "")),
+        agreement=held.get("agreement", {}).get("rms"), notes=tuple(held.get("notes", ())),
+        size=tuple(held["output_size"]) if "output_size" in held else None,
+    )  # fmt: skip
+    return Done(outcome, weights=weights)
 
 
 def _bytes_of(path: str) -> bytes:

@@ -594,9 +594,9 @@ def _batch(arguments: Sequence[str]) -> int:
     failed = report.count("failed") + report.count("lost")
     print(
         f"{report.count('made')} made, {report.count('kept')} finished before, {failed} failed"
-        f"{', stopped before the end' if report.stopped else ''}, {report.seconds:.0f} s; see {paths[1]}"
+        f"{f', {report.left} not begun' if report.left else ''}, {report.seconds:.0f} s; see {paths[1].absolute()}"
     )
-    return INTERRUPTED if report.stopped else DONE if report.complete else SOME_FAILED
+    return INTERRUPTED if report.left else DONE if report.complete else SOME_FAILED
 
 
 @contextlib.contextmanager
@@ -878,6 +878,11 @@ def _evaluate(arguments: Sequence[str]) -> int:
     priors = settings.prior.split(",")
     if options.longest is not None and options.longest < 16:
         raise SettingsError(f"evaluate: --longest {options.longest} must be at least 16")
+    if not options.results:
+        from zssr.priors import load_priors
+
+        for prior in priors:  # all of them before hours of work
+            load_priors(prior)
     only = None if options.part is None else _part_of(options.part, priors)
     if len(priors) > 1 and options.save is not None:
         raise SettingsError("evaluate: --save needs one --prior, as the results would have the same names")

@@ -25,7 +25,11 @@ RUN_KEYS: dict[str, tuple[Any, Any, str]] = {
     "scheduler": (str, None, "address of a running Dask scheduler, as tcp://host:8786; default: on this machine"),
     "transfer": (bool, False, "pictures travel through the cluster, for workers that do not see the paths"),
     "retries": (int, 3, "how often a job is tried again whose worker died"),
-    "report": (str, "report", "name, without ending, of the report's files; relative to where the command runs"),
+    "report": (
+        str,
+        "report",
+        "name, without ending, of the report's files; default: beside the config, as config-report",
+    ),
 }
 # Keys of an entry, beside the settings.
 ENTRY_KEYS: dict[str, tuple[Any, str]] = {
@@ -33,6 +37,7 @@ ENTRY_KEYS: dict[str, tuple[Any, str]] = {
     "priors": (list, "several values of prior, each a result of its own"),
     "share_weights": (bool, "the first picture's network is where the others begin"),
 }
+WEIGHTS = Path(__file__).parent / "priors" / "weights"
 FIELDS = ("stem", "ext", "scale", "prior", "quality", "label", "folder")
 DEFAULT_NAME = "{stem}_{label}.{ext}"
 # Settings that single runs obey and batch runs decide themselves.
@@ -86,6 +91,8 @@ def read_config(path: Path, changes: tuple[str, ...] = ()) -> Run:
         raise SettingsError(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
         raise SettingsError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    if isinstance(data, dict):
+        data.setdefault("report", str(path.with_name(f"{path.stem}-report")))
     return make_run(data, changes)
 
 
@@ -161,14 +168,17 @@ def _change(data: dict[str, Any], change: str, mistakes: list[str]) -> None:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
+    other = {"scale": "scales", "scales": "scale", "prior": "priors", "priors": "prior"}.get(match[2], "")
     if match[1] is None:
         data[match[2]] = value
+        data.pop(other, None)
         return
     entries = data.get("jobs")
     if not isinstance(entries, list) or int(match[1]) >= len(entries) or not isinstance(entries[int(match[1])], dict):
         mistakes.append(f"--set {change}: there is no jobs[{match[1]}]")
         return
     entries[int(match[1])][match[2]] = value
+    entries[int(match[1])].pop(other, None)
 
 
 def _run_key(key: str, value: Any, mistakes: list[str]) -> Any:
@@ -193,7 +203,9 @@ def _checked(entry: dict[str, Any], where: str, mistakes: list[str], is_defaults
             if key in ENTRY_KEYS:
                 kind = ENTRY_KEYS[key][0]
                 if not isinstance(value, kind) or value == []:
-                    raise SettingsError(f"{value!r} must be {_KINDS[kind]}")
+                    raise SettingsError(f"{value!r} must be {_KINDS[kind]}{' that is not empty' * (value == [])}")
+                if key.removesuffix("s") in entry and key.endswith("s") and kind is list:
+                    raise SettingsError(f"give {key} or {key.removesuffix('s')}")
                 for one in value if kind is list else ():
                     all_settings.from_json({key.removesuffix("s"): one})
             elif key in NOT_HERE:
@@ -233,7 +245,9 @@ def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator
         for scale in scales:
             for prior in priors:
                 own = {"scale": scale, "prior": prior}
-                variants.append(all_settings.make(**{**entry, **{k: v for k, v in own.items() if v is not None}}))
+                settings = all_settings.make(**{**entry, **{k: v for k, v in own.items() if v is not None}})
+                variants.append(settings)
+                _check_files(settings, where, mistakes)
     except SettingsError as error:
         key = re.match(r"\w+(?= \S+:)", str(error))
         place = f"{where}.{key[0]}" if key is not None and key[0] in all_settings.specs() else where
@@ -248,6 +262,24 @@ def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator
         for source, below, named in sources:
             target, format = name(source, below, settings)
             yield Job(where, source, target, format, settings, f"{where}/{number}" if share else None, named)
+
+
+def _check_files(settings: Settings, where: str, mistakes: list[str]) -> None:
+    """The files and names that settings rest on."""
+    if settings.mask is not None and not Path(settings.mask).is_file():
+        mistakes.append(f"{where}.mask: {settings.mask}: no such file")
+    known = {path.stem for path in WEIGHTS.glob("*.safetensors")}
+    for name in settings.prior.split("+") if settings.prior != "none" else ():
+        if name not in known and not Path(name).is_file():
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            mistakes.append(f"{where}.prior: '{name}' is neither a name nor a file; {hint}")
+    from zssr.degrade.downscale import read_kernel  # torch takes seconds, and mistakes above need none
+
+    try:
+        read_kernel(settings.kernel)
+    except SettingsError as error:
+        mistakes.append(f"{where}.kernel: {error}")
 
 
 def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tuple[str, str, bool]]:

@@ -37,7 +37,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
     held = {
         "version": __version__,
         "seconds": round(report.seconds, 1),
-        "stopped": report.stopped,
+        "left": report.left,
         "counts": counts,
         "shared_weights": _shared(report),
         "outcomes": [{k: v for k, v in outcome.items() if k not in ("before", "after")} for outcome in outcomes],

@@ -111,10 +111,10 @@ def exists_remote(url: str) -> bool:
 
 @contextlib.contextmanager
 def _told(kind: type[ZssrError], words: str) -> Iterator[None]:
-    """Every storage has errors of its own kind; here they become ours."""
+    """Storages have errors of several kinds; here they become ours."""
     try:
         yield
-    except Exception as error:
+    except (OSError, ValueError, RuntimeError, NotImplementedError, ImportError, TimeoutError) as error:
         raise kind(f"{words} ({type(error).__name__}: {error})") from None
 
 

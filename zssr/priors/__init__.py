@@ -61,7 +61,9 @@ def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int 
     Raises PriorError.
     """
     held: dict[str, Prior | Foreign] = {}
-    for name in names.split("+") if names != "none" else ():
+    for name in names.split("+"):
+        if name == "none":
+            continue
         prior = load_prior(name, precision)
         for other in held.values():
             if "initial" not in (prior.role, other.role) or prior.role == other.role:

@@ -44,7 +44,17 @@ class Foreign:
             raise PriorError(f"{path}: is of no architecture that is known") from None
         except pickle.UnpicklingError as error:
             raise PriorError(f"{path}: holds more than weights, which is not loaded ({_line(error)})") from None
-        except Exception as error:  # whatever a file that is no network leads to
+        except (
+            OSError,
+            EOFError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            TypeError,
+            AssertionError,
+            safetensors.SafetensorError,
+        ) as error:  # fmt: skip - whatever a file that is no network leads to
             raise PriorError(f"{path}: cannot be read as a network ({_line(error)})") from None
         if not isinstance(loaded, spandrel.ImageModelDescriptor):
             raise PriorError(f"{path}: needs a mask beside the picture, which is not supported")
