@@ -310,7 +310,7 @@ class Settings:
     )
     lr: float | None = _setting(
         None,
-        "first learning rate; default 0.002, from initial weights 0.0003",
+        "first learning rate; default 0.002, from initial weights 0.001 or, for few steps, less",
         "method",
         "float",
         "--lr",
