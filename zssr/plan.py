@@ -36,8 +36,8 @@ DEFAULTS = {"crop_size": 96, "lr_decay_range": 300, "lr": 2e-3}
 # Cells are coarse: what helps lies further away, and what can be learned is a few percent of the error, less than it
 # varies from crop to crop, so that a short line stops training too early.
 MOSAIC = {"crop_size": 128, "lr_decay_range": 1000}
-# Initial weights are nearly right: few large steps would lose more than they bring. Chosen on photographs at 10, 60, 500
-# and 2400 steps.
+# Initial weights are nearly right: few large steps would lose more than they bring. Chosen on photographs at 10, 60,
+# 500 and 2400 steps.
 BEGUN_LR, BEGUN_LR_A_ROOT = 1e-3, 6e-5  # at most, and for each root of a step
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
