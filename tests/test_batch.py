@@ -215,7 +215,7 @@ def test_killing_workers_and_the_command_loses_nothing(tmp_path: Path) -> None:
             time.sleep(1)  # the workers notice
             before = _finished(out)
             assert 20 <= len(before) < 40
-        assert subprocess.run(_command(config), stdout=subprocess.DEVNULL, check=False).returncode == 0
+        assert subprocess.run(_command(config), stdout=subprocess.DEVNULL, check=False, timeout=300).returncode == 0
         if name == "killed":
             after = _finished(out)
             assert {path: after[path] for path in before} == before
