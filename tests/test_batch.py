@@ -278,7 +278,8 @@ def test_a_cluster_of_processes(tmp_path: Path) -> None:
                 "jobs": [{"image": str(source)}],
             }
             report = run(config, watch=Watch(on_outcome=on_outcome))
-            assert report.count("made") == 12
+            # What the leaving worker had written but not told of is found to be finished.
+            assert report.count("made") + report.count("kept") == 12
             assert len(list(out.glob("*.png"))) == 12
         assert len({outcome.worker for outcome in report.outcomes}) >= 1
         processes[0].kill()
