@@ -281,7 +281,6 @@ def test_a_cluster_of_processes(tmp_path: Path) -> None:
             # What the leaving worker had written but not told of is found to be finished.
             assert report.count("made") + report.count("kept") == 12
             assert len(list(out.glob("*.png"))) == 12
-        assert len({outcome.worker for outcome in report.outcomes}) >= 1
         processes[0].kill()
         with pytest.raises(BatchError, match="cannot be reached"):
             run({**config, "scheduler": f"tcp://127.0.0.1:{_free_port()}"})
@@ -322,3 +321,18 @@ def test_the_scheduler_gone(tmp_path: Path) -> None:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def test_control_c_in_a_terminal_lets_workers_finish(tmp_path: Path) -> None:
+    source, out, config = pictures(tmp_path / "in", 12), tmp_path / "out", tmp_path / "c.json"
+    settings = {**QUICK, "num_epochs": 400, "model_width": 32, "workers": 1, "output": f"{out}/"}
+    config.write_text(json.dumps({**settings, "jobs": [{"image": str(source)}]}))
+    process = subprocess.Popen(_command(config), stdout=subprocess.DEVNULL, start_new_session=True)
+    while not _finished(out) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # the terminal tells all of its processes
+    assert process.wait(60) == 130
+    report = json.loads((tmp_path / "c-report.json").read_text())
+    assert report["counts"]["lost"] == report["counts"]["failed"] == 0
+    assert report["counts"]["made"] == len(_finished(out)) >= 2
+    assert report["left"] + report["counts"]["made"] == 12

@@ -14,6 +14,7 @@ import importlib.util
 import io
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ import torch
 from zssr import image as images
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
 from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
-from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, EFFORTS
+from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, DEFAULTS, EFFORTS
 from zssr.priors import shipped
 from zssr.restoration import Progress, Weights, restore
 from zssr.settings import Settings, parse_areas
@@ -197,6 +198,12 @@ def _cluster(planned: Run) -> Iterator[distributed.Client]:
         distributed.Client(cluster) as client,
     ):
         yield client  # fmt: skip
+
+
+def dask_setup(worker: Any) -> None:
+    """In a worker's process, called by Dask: Control-C is for the command, which lets workers finish."""
+    with contextlib.suppress(ValueError):  # not the main thread: not a process of its own
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[Task], Done], report: Report) -> None:
@@ -530,7 +537,7 @@ def estimate(job: Job) -> tuple[float, int]:
     effort = EFFORTS[job.settings.quality]
     enlarges = out_size != size
     steps = job.settings.num_epochs or (effort.steps if enlarges else effort.repair_steps)
-    crop = job.settings.crop_size or 96
+    crop = job.settings.crop_size or DEFAULTS["crop_size"]
     return 3.0 * steps * crop**2 * job.settings.batch_size + 8.0 * out_size[0] * out_size[1], memory
 
 

@@ -37,7 +37,6 @@ ENTRY_KEYS: dict[str, tuple[Any, str]] = {
     "priors": (list, "several values of prior, each a result of its own"),
     "share_weights": (bool, "the first picture's network is where the others begin"),
 }
-WEIGHTS = Path(__file__).parent / "priors" / "weights"
 FIELDS = ("stem", "ext", "scale", "prior", "quality", "label", "folder")
 DEFAULT_NAME = "{stem}_{label}.{ext}"
 # Settings that single runs obey and batch runs decide themselves.
@@ -83,14 +82,7 @@ def read_config(path: Path, changes: tuple[str, ...] = ()) -> Run:
 
     Raises SettingsError with a line for every mistake.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such config file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({error})") from None
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    data = all_settings.read_json(path)
     if isinstance(data, dict):
         data.setdefault("report", str(path.with_name(f"{path.stem}-report")))
     return make_run(data, changes)
@@ -268,14 +260,16 @@ def _check_files(settings: Settings, where: str, mistakes: list[str]) -> None:
     """The files and names that settings rest on."""
     if settings.mask is not None and not Path(settings.mask).is_file():
         mistakes.append(f"{where}.mask: {settings.mask}: no such file")
-    known = {path.stem for path in WEIGHTS.glob("*.safetensors")}
+    # torch takes seconds, and mistakes found before need none
+    from zssr.degrade.downscale import read_kernel
+    from zssr.priors import shipped
+
+    known = shipped()
     for name in settings.prior.split("+") if settings.prior != "none" else ():
         if name not in known and not Path(name).is_file():
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
             mistakes.append(f"{where}.prior: '{name}' is neither a name nor a file; {hint}")
-    from zssr.degrade.downscale import read_kernel  # torch takes seconds, and mistakes above need none
-
     try:
         read_kernel(settings.kernel)
     except SettingsError as error:

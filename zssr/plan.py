@@ -271,10 +271,13 @@ def make_plan(image: Image, settings: Settings) -> Plan:
 def begun_plan(plan: Plan, settings: Settings) -> Plan:
     """For networks that begin with the weights of a picture like this one: a quarter of the steps, small ones."""
     steps = tuple(dataclasses.replace(step, training_steps=math.ceil(step.training_steps / 4)) for step in plan.steps)
+    return retrained(dataclasses.replace(plan, steps=steps), settings, begun=True)
+
+
+def retrained(plan: Plan, settings: Settings, begun: bool) -> Plan:
+    """With the training of networks that begin with weights, or that do not."""
     has_mosaic = any(isinstance(part, Mosaic) for part in plan.steps[-1].degradation.parts)
-    return dataclasses.replace(
-        plan, steps=steps, training=training_of(settings, steps[0].training_steps, has_mosaic, begun=True)
-    )
+    return dataclasses.replace(plan, training=training_of(settings, plan.steps[0].training_steps, has_mosaic, begun))
 
 
 def _fitting(priors: Priors, damage: Damage, enlarges: bool, notes: list[str]) -> Priors:

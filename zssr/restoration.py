@@ -25,7 +25,7 @@ from zssr.errors import Cancelled, DeviceError, PictureError, PriorError
 from zssr.image import Image
 from zssr.judge import HARMLESS, Pair, error_of, own_pairs
 from zssr.network import FOLD, Network
-from zssr.plan import Plan, Step, begun_plan, make_plan, training_of
+from zssr.plan import Plan, Step, begun_plan, make_plan, retrained
 from zssr.priors.families import Initial
 from zssr.priors.own import ComponentsPrior
 from zssr.pyramid import Pyramid
@@ -313,9 +313,8 @@ class _Run:
         if self._is_worth_it(prior.name, with_prior, without):
             network.load_state_dict(begun.state_dict())
         else:
-            training = training_of(self.settings, self.plan.training.steps)
             priors = dataclasses.replace(self.plan.priors, initial=None)
-            self.plan = dataclasses.replace(self.plan, training=training, priors=priors)
+            self.plan = retrained(dataclasses.replace(self.plan, priors=priors), self.settings, begun=False)
 
     def result(self) -> Result:
         self._judge_first_estimate()

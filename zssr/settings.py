@@ -480,15 +480,19 @@ def from_json(data: dict[str, Any], where: str = "settings") -> dict[str, Any]:
 
 def from_file(path: str) -> dict[str, Any]:
     """Checked keywords for Settings from a JSON file."""
+    return from_json(read_json(path), path)
+
+
+def read_json(path: str | Path) -> Any:
+    """What a config file holds, not checked. Raises SettingsError."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
         raise SettingsError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    return from_json(data, path)
 
 
 def make(**keywords: Any) -> Settings:
