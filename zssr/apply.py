@@ -27,6 +27,7 @@ def apply(
     on_tile: Callable[[int, int], None] | None = None,
     hints: Tensor | None = None,
     wanted: Tensor | None = None,
+    spread: Tensor | None = None,
 ) -> Tensor:
     """The network's result on a picture of any size, in tiles that do not show.
 
@@ -34,6 +35,7 @@ def apply(
     tile: side of the tiles in pixels, without the halo, which is as wide as the network sees. moves: the flips and
     rotations whose results are joined by their median (Timofte et al., 2016). on_tile: called with (done, all).
     wanted: (1, 1, H, W) bool; tiles without any wanted pixel are left as the base.
+    spread: (1, 1, H, W), written: the standard deviation of the results before they are joined, mean over channels.
     Raises DeviceError when memory does not suffice for the smallest tile.
     """
     out = torch.empty_like(base)
@@ -58,9 +60,12 @@ def apply(
                         more = _padded(hints, (top, bottom), (left, right), halo).to(device)
                         piece = torch.cat([piece, more], 1)
                     with computing(device, precision):
-                        result = _ensemble(network, piece, moves)
-                    inner = result[..., halo : halo + bottom - top, halo : halo + right - left]
-                    out[..., top:bottom, left:right] = inner.clamp(0, 1).to(out.device)
+                        results = _ensemble(network, piece, moves)
+                    inner = results[..., halo : halo + bottom - top, halo : halo + right - left]
+                    out[..., top:bottom, left:right] = _joined(inner).clamp(0, 1).to(out.device)
+                    if spread is not None:
+                        deviation = inner.std(0, correction=0).mean(1, keepdim=True)
+                        spread[..., top:bottom, left:right] = deviation.to(spread.device)
                     done = number + 1
                     if on_tile is not None:
                         on_tile(done, len(tiles))
@@ -98,12 +103,13 @@ def _padded(base: Tensor, rows: tuple[int, int], columns: tuple[int, int], halo:
 
 
 def _ensemble(network: Network, piece: Tensor, moves: frozenset[int]) -> Tensor:
-    results = []
-    for move in sorted(moves):
-        moved = dihedral(piece, move)
-        results.append(dihedral_inverse(network(moved).float(), move))
+    """(moves, 1, C, H, W): the result of each flip or rotation, turned back."""
+    return torch.stack([dihedral_inverse(network(dihedral(piece, move)).float(), move) for move in sorted(moves)])
+
+
+def _joined(results: Tensor) -> Tensor:
     if len(results) == 1:
         return results[0]
-    ordered = torch.stack(results).sort(0).values
+    ordered = results.sort(0).values
     middle = len(results) // 2  # the median of an even number is the mean of the two in the middle
     return ordered[middle] if len(results) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -14,14 +14,12 @@ import importlib.util
 import io
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dask
 import distributed
 import PIL.Image
 import psutil
@@ -30,6 +28,7 @@ import safetensors.numpy
 import torch
 
 from zssr import image as images
+from zssr.cluster import connected, cores
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
 from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
 from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, DEFAULTS, EFFORTS
@@ -145,65 +144,11 @@ def run(
     if client is not None:
         _run(planned, client, force, watch, work or restore_task, report)
     else:
-        with _cluster(planned) as own:
+        workers = min(planned.workers or torch.cuda.device_count() or cores(), len(planned.jobs))
+        with connected(planned.scheduler, workers, planned.threads, planned.retries, "zssr.batch") as own:
             _run(planned, own, force, watch, work or restore_task, report)
     report.seconds = time.monotonic() - begin
     return report
-
-
-# ------------------------------------------------------------------------------------ the cluster
-
-
-@contextlib.contextmanager
-def _cluster(planned: Run) -> Iterator[distributed.Client]:
-    """The scheduler of the config, or processes on this machine."""
-    if planned.scheduler is not None:
-        try:
-            client = distributed.Client(planned.scheduler, timeout=10)
-        except (OSError, ValueError) as error:
-            raise BatchError(f"scheduler {planned.scheduler}: cannot be reached ({error})") from None
-        with client:
-            yield client
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = planned.workers or torch.cuda.device_count() or cores
-    workers = min(workers, len(planned.jobs))
-    threads = planned.threads or max(1, cores // workers)
-    with (
-        dask.config.set(
-            {
-                "distributed.scheduler.allowed-failures": planned.retries,
-                "distributed.scheduler.worker-saturation": 1.0,  # jobs wait at the scheduler, not behind a long one
-                **{
-                    f"distributed.nanny.pre-spawn-environ.{name}_NUM_THREADS": threads
-                    for name in ("OMP", "MKL", "OPENBLAS")
-                },
-                "distributed.worker.preload": ["zssr.batch"],  # imported before the first job counts
-                "distributed.worker.memory.terminate": False,  # torch gives memory back late; the plan knows better
-                "distributed.worker.memory.pause": False,
-                "distributed.worker.memory.spill": False,
-                "distributed.worker.memory.target": False,
-                "distributed.admin.large-graph-warning-threshold": "1GB",
-            }
-        ),
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client  # fmt: skip
-
-
-def dask_setup(worker: Any) -> None:
-    """In a worker's process, called by Dask: Control-C is for the command, which lets workers finish."""
-    with contextlib.suppress(ValueError):  # not the main thread: not a process of its own
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[Task], Done], report: Report) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import difflib
 import json
-import math
 import os
 import shutil
 import signal
@@ -405,17 +404,9 @@ def _check_writable(target: Path, format: str, picture: Any, out_size: tuple[int
 
 def _summary(result: Result) -> str:
     height, width = result.image.size
-    figures = f"{result.agreement.rms:.2f} grey levels (worst {result.agreement.worst:.1f})"
-    if any(part.noisy for part in result.plan.steps[-1].degradation.parts):
-        agreement = f"differs from the input by {figures}, mostly the noise taken out"
-    else:
-        agreement = f"agrees with the input to {figures}"
-    if result.agreement.coefficients is not None:
-        share = math.floor(1000 * result.agreement.coefficients) / 10  # 100 only where all are the same
-        agreement += f", {share:.1f} % of the JPEG coefficients are the same again"
     kept = not result.plan.undoes
     how = "" if result.learned else ", unchanged" if kept else ", first estimate only"
-    return f"{width}x{height}{how}, {result.seconds:.1f} s, {agreement}"
+    return f"{width}x{height}{how}, {result.seconds:.1f} s, {result.words}"
 
 
 # -------------------------------------------------------------------------------------- printing

@@ -26,6 +26,7 @@ from zssr.image import Image
 from zssr.judge import HARMLESS, Pair, error_of, own_pairs
 from zssr.network import FOLD, Network
 from zssr.plan import Plan, Step, begun_plan, make_plan, retrained
+from zssr.preview import OnPreview, Preview
 from zssr.priors.families import Initial
 from zssr.priors.own import ComponentsPrior
 from zssr.pyramid import Pyramid
@@ -82,6 +83,8 @@ class Result:
 
     learned: whether a network made it; if not, it is interpolated or unchanged, and the notes say why.
     weights: of the networks that made it, for `begin` of `restore`.
+    spread: (1, H, W), where it was asked for: the standard deviation, in [0, 1] grey values, of the results of flips
+    and rotations before they were joined and projected.
     """
 
     image: Image
@@ -93,6 +96,20 @@ class Result:
     notes: tuple[str, ...]
     learned: bool
     weights: tuple[Weights, ...] = field(default=(), repr=False)
+    spread: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def words(self) -> str:
+        """How well it agrees with the input, for a person."""
+        figures = f"{self.agreement.rms:.2f} grey levels (worst {self.agreement.worst:.1f})"
+        if any(part.noisy for part in self.plan.steps[-1].degradation.parts):
+            words = f"differs from the input by {figures}, mostly the noise taken out"
+        else:
+            words = f"agrees with the input to {figures}"
+        if self.agreement.coefficients is not None:
+            share = math.floor(1000 * self.agreement.coefficients) / 10  # 100 only where all are the same
+            words += f", {share:.1f} % of the JPEG coefficients are the same again"
+        return words
 
     @property
     def unknown(self) -> str:
@@ -192,6 +209,8 @@ def restore(
     started: float | None = None,
     plan: Plan | None = None,
     begin: Sequence[Weights] | None = None,
+    on_preview: OnPreview | None = None,
+    spread: bool = False,
     **keywords: Any,
 ) -> Result:
     """Repair and enlarge one picture by learning from it alone.
@@ -203,6 +222,8 @@ def restore(
     started: time.monotonic() from which a budget counts, if that was before this call.
     plan: what make_plan(source, settings) gave, where the caller has it already.
     begin: a result's weights, of a picture like this one: training begins with them and takes a quarter of the steps.
+    on_preview: called about once a second of training with the middle of the result as it is then; see zssr.preview.
+    spread: whether the result is to hold its spread.
     Raises the errors in zssr.errors; PictureError and SettingsError before any work is done.
     """
     started = time.monotonic() if started is None else started
@@ -216,7 +237,7 @@ def restore(
     plan = plan or make_plan(image, settings)
     try:
         with repeatable(plan.device):
-            return _Run(image, plan, settings, on_step, started, begin or ()).result()
+            return _Run(image, plan, settings, on_step, started, begin or (), on_preview, spread).result()
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
@@ -231,9 +252,10 @@ class _Run:
 
     def __init__(
         self, image: Image, plan: Plan, settings: Settings, on_step: OnStep | None, started: float,
-        begin: Sequence[Weights],
+        begin: Sequence[Weights], on_preview: OnPreview | None, spread: bool,
     ) -> None:  # fmt: skip
-        self.begin = begin
+        self.begin, self.on_preview, self.wants_spread = begin, on_preview, spread
+        self.spread: Tensor | None = None
         self.weights: tuple[Weights, ...] = ()
         self.input, self.plan, self.settings, self.on_step, self.started = image, plan, settings, on_step, started
         self.image = plan.image
@@ -325,6 +347,8 @@ class _Run:
             agreement = self._agreement(pixels)  # before cells that reach out of the picture are cut
             top, left, height, width = self.plan.cut
             pixels = self._weakened(pixels[:, top : top + height, left : left + width])
+            if self.spread is not None:
+                self.spread = self.spread[:, top : top + height, left : left + width]
         else:
             pixels = self._weakened(pixels)
             agreement = self._agreement(pixels)
@@ -336,7 +360,7 @@ class _Run:
             self.notes.append(f"the budget of {self.settings.budget:g} s is too short for this picture")
         return Result(
             image, self.plan, self.settings, agreement, tuple(self.reports), seconds, tuple(self.notes),
-            self.learned, self.weights,
+            self.learned, self.weights, self.spread if self.learned else None,
         )  # fmt: skip
 
     def _weakened(self, pixels: Tensor) -> Tensor:
@@ -450,16 +474,28 @@ class _Run:
             reserve = self._seconds_to_apply(step_seconds, self._moves(step_seconds))
             return share * (deadline - begin - reserve) - (time.monotonic() - begin)
 
+        preview: Preview | None = None
+        if self.on_preview is not None:
+            base, hints, _ = self._seen(step)
+            preview = Preview(base, hints, self.on_preview, self.plan.device, self.plan.precision)
+            del base, hints
+
+        def on_step(fraction: float, error: float, lr: float) -> None:
+            self._tell("train", fraction, error * 255, lr)
+            if preview is not None:
+                preview.update(network)
+
         training = dataclasses.replace(self.plan.training, steps=step.training_steps)
         report = train(
             network, pyramid, step.degradation, training, rng, self.image.peak, self.plan.device, self.plan.precision,
-            lambda fraction, error, lr: self._tell("train", fraction, error * 255, lr),
+            on_step,
             None if self.settings.budget is None else seconds_left,
         )  # fmt: skip
         self.reports.append(report)
         self.stage_number += 1
 
-    def _applied(self, networks: list[Network], step: Step) -> Tensor:
+    def _seen(self, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Base, hints, and the pixels that are to be restored, from where the damage's grid begins."""
         base = self._base(step)
         hints = step.degradation.hints(self.picture, step.size)
         wanted = step.degradation.damaged(step.size)
@@ -468,22 +504,30 @@ class _Run:
             rows, columns = (lead[0], 0), (lead[1], 0)
             base, hints = (extended(x, rows, columns) for x in (base, hints))
             wanted = None if wanted is None else extended(wanted, rows, columns)
+        return base, hints, wanted
+
+    def _applied(self, networks: list[Network], step: Step) -> Tensor:
+        base, hints, wanted = self._seen(step)
+        lead = step.degradation.lead
         last = self.reports[-1]
         moves = self._moves(last.seconds / max(last.steps, 1))
         if moves != self.plan.moves and step is self.plan.steps[-1]:
             self.notes.append("the budget left no time for the self-ensemble")
+        spread = torch.zeros_like(base[:, :1]) if self.wants_spread and len(moves) > 1 else None
         total: Tensor | None = None
         for number, network in enumerate(networks):
             result = apply(
                 network, base, self.plan.tile, moves, self.plan.device, self.plan.precision,
                 lambda done, tiles: self._tell("apply", (number + done / tiles) / len(networks)),  # noqa: B023
-                hints, wanted,
+                hints, wanted, spread,
             )  # fmt: skip
             total = result if total is None else total.add_(result)
         assert total is not None
         total = total[..., lead[0] :, lead[1] :]
         if self.plan.out_size == self.plan.in_size and wanted is not None:  # to the bit, projected or not
             total = torch.where(wanted[..., lead[0] :, lead[1] :].to(total.device), total, self.picture)
+        if spread is not None:
+            self.spread = spread[0, :, lead[0] :, lead[1] :].cpu()
         del base, hints, result
         self.stage_number += 1
         return self._projected(total.div_(len(networks)) if len(networks) > 1 else total, step)

@@ -34,13 +34,15 @@ SMALLEST_SIDE = 24  # of a validation picture: whole blocks, and divisible by ev
 WARM_UP = 200
 EMA_DECAY = 0.999
 READ_EVERY = 20
+GREY_LEVEL = 1 / 255
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. crop: side in pixels. loss: "l1" or "l2". qualities: first and last.
+    """How to train. crop: side in pixels. qualities: first and last. seed: of weights and samples.
 
-    seed: of weights and samples.
+    loss: "l1", "l2", or "relative", each sample's mean absolute error over that of its first estimate: where damages
+    of very different sizes are learned together, each then counts alike.
     """
 
     steps: int
@@ -60,7 +62,7 @@ RECIPES = {
     "resnet-car": Recipe(steps=8000, batch=8, crop=64, lr=5e-4, loss="l1", qualities=(5, 45)),
     "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
     "jpegnet": Recipe(steps=18_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
-    "unet": Recipe(steps=6000, batch=8, crop=128, lr=1e-3, loss="l1"),
+    "unet": Recipe(steps=8000, batch=8, crop=128, lr=4e-4, loss="relative"),
     "meta": Recipe(steps=12_000, batch=8, crop=72, lr=1e-3, loss="l1", qualities=(5, 95)),
 }
 SAMPLES: dict[str, type[Samples]] = {"unet": Holes, "meta": Pairs}  # the others repair single components
@@ -228,8 +230,7 @@ def pretrain(
         with repeatable(where):
             with computing(where, number_format):
                 restored = network(*seen)
-            error = restored.float() - whole
-            loss = error.abs().mean() if recipe.loss == "l1" else error.square().mean()
+            loss = _loss(recipe.loss, restored.float(), whole, seen[0])
             optimizer.zero_grad()
             loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -268,6 +269,17 @@ def pretrain(
     _replaced(out, lambda path: save_weights(path, average, card))
     checkpoint.unlink(missing_ok=True)
     return card
+
+
+def _loss(kind: str, restored: Tensor, whole: Tensor, seen: Tensor) -> Tensor:
+    """Of a batch; seen: the damaged pictures or their first estimates, and maybe hints behind them. See `Recipe`."""
+    error = restored - whole
+    if kind == "l2":
+        return error.square().mean()
+    if kind == "l1":
+        return error.abs().mean()
+    before = (seen[:, : whole.shape[1]] - whole).abs().mean((1, 2, 3)).clamp_min(GREY_LEVEL / 4)
+    return (error.abs().mean((1, 2, 3)) / before).mean()
 
 
 def _begun(start: Path, family: str, kept_apart: set[str]) -> tuple[nn.Module, dict[str, Any]]:

@@ -1,0 +1,156 @@
+"""The jobs and their files, on disk, so that a restart of the server loses nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, client TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL,
+    started REAL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0, held TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS jobs_of_client ON jobs (client);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created);
+"""
+_COLUMNS = "id, client, address, state, created, started, ended, attempts, held"
+OPEN = ("queued", "running")
+
+
+@dataclass
+class Job:
+    """One row. client, address: hashes. state: "queued", "running", "done" or "failed". Times in seconds since 1970.
+
+    held: what else is told of it: name, settings, part, exif, size, error, outcome.
+    """
+
+    id: str
+    client: str
+    address: str
+    state: str
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+    held: dict[str, Any] = field(default_factory=dict)
+
+
+class Table:
+    """The job table, SQLite, and a folder for each job's files. Safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError where the folder cannot be made."""
+        self._files = folder / "jobs"
+        self._files.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(folder / "jobs.sqlite", isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA busy_timeout=5000")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """No more use after this."""
+        with self._lock:
+            self._connection.close()
+
+    def add(self, job: Job, data: bytes) -> None:
+        """A new job and its picture."""
+        self.path(job.id, "input").parent.mkdir()
+        self.write(job.id, "input", data)
+        with self._lock:
+            self._connection.execute(
+                f"INSERT INTO jobs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job.id, job.client, job.address, job.state, job.created, job.started, job.ended, job.attempts,
+                    json.dumps(job.held),
+                ),
+            )  # fmt: skip
+
+    def change(self, job: Job) -> bool:
+        """Write a job again; False where it was removed in the meantime."""
+        with self._lock:
+            cursor = self._connection.execute(
+                "UPDATE jobs SET state = ?, started = ?, ended = ?, attempts = ?, held = ? WHERE id = ?",
+                (job.state, job.started, job.ended, job.attempts, json.dumps(job.held), job.id),
+            )
+            return cursor.rowcount == 1
+
+    def remove(self, id: str) -> None:
+        """The job and all its files."""
+        with self._lock:
+            self._connection.execute("DELETE FROM jobs WHERE id = ?", (id,))
+        shutil.rmtree(self._files / id, ignore_errors=True)
+
+    def get(self, id: str) -> Job | None:
+        """By its id."""
+        return next(iter(self._select("id = ?", id)), None)
+
+    def of_client(self, client: str) -> list[Job]:
+        """A client's jobs, the newest first."""
+        return self._select("client = ? ORDER BY created DESC, id", client)
+
+    def unfinished(self) -> list[Job]:
+        """All that wait or run, the oldest first."""
+        return self._select("state IN ('queued', 'running') ORDER BY created, id")
+
+    def ended_before(self, moment: float) -> list[Job]:
+        """Those that ended before then."""
+        return self._select("ended < ?", moment)
+
+    def count_open(self, client: str | None = None, address: str | None = None) -> int:
+        """How many wait or run, of all, of a client, or of an address."""
+        where, values = "state IN ('queued', 'running')", []
+        for name, value in (("client", client), ("address", address)):
+            if value is not None:
+                where += f" AND {name} = ?"
+                values.append(value)
+        with self._lock:
+            return int(self._connection.execute(f"SELECT count(*) FROM jobs WHERE {where}", values).fetchone()[0])
+
+    def ahead_of(self, job: Job) -> int:
+        """How many wait that came before."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT count(*) FROM jobs WHERE state = 'queued' AND (created, id) < (?, ?)", (job.created, job.id)
+            ).fetchone()
+        return int(row[0])
+
+    def path(self, id: str, name: str) -> Path:
+        """Where a job's file lies."""
+        return self._files / id / name
+
+    def write(self, id: str, name: str, data: bytes) -> bool:
+        """Aside and renamed, so that it is whole or not there. False where the job was removed in the meantime."""
+        path = self.path(id, name)
+        aside = path.with_name(f".{name}.part{time.monotonic_ns()}")
+        try:
+            aside.write_bytes(data)
+            aside.replace(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, id: str, name: str) -> bytes | None:
+        """None where there is none."""
+        try:
+            return self.path(id, name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def sweep(self) -> None:
+        """Remove the files of jobs that are not in the table."""
+        for folder in self._files.iterdir():
+            if self.get(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _select(self, where: str, *values: Any) -> list[Job]:
+        with self._lock:
+            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {where}", values).fetchall()
+        names = _COLUMNS.split(", ")[:-1]
+        return [Job(**dict(zip(names, row, strict=False)), held=json.loads(row[-1])) for row in rows]

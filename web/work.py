@@ -1,0 +1,263 @@
+"""What the worker processes do: look at an upload, restore a picture, convert a result."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import secrets
+import time
+from typing import Any
+
+import distributed
+from torch import Tensor
+
+from web.config import RANDOM_PART_SCALE, visitor_settings
+from web.tasks import TOPIC, Done, Look, Task, stop_name
+from zssr import image as images
+from zssr.damage import damage_of
+from zssr.degrade.downscale import read_kernel
+from zssr.diagnose import describe
+from zssr.errors import Cancelled, PictureError, SettingsError
+from zssr.image import Image
+from zssr.plan import Plan, in_words, make_plan
+from zssr.priors import shipped
+from zssr.priors.cards import FAMILIES, load_weights
+from zssr.resample import fit
+from zssr.restoration import Progress, restore
+from zssr.settings import Settings
+
+TELL_EVERY = 0.4  # seconds between two words of progress
+ASK_EVERY = 0.2  # seconds between two looks whether to stop
+THUMBNAIL, LARGE_THUMBNAIL = 160, 320  # longest sides in pixels
+SPREAD_SEEN = 0.8  # how bright the uncertainty's brightest pixels are shown, about
+
+
+def priors() -> dict[str, str]:
+    """The shipped priors and what they are for."""
+    return {name: FAMILIES[load_weights(path)[1].family].task for name, path in shipped().items()}
+
+
+def diagnose(look: Look) -> dict[str, Any]:
+    """What is told at once of an upload. Raises PictureError."""
+    picture = images.load(look.data, look.max_MB, look.max_pixels)
+    damage = damage_of(picture, Settings(), False)
+    height, width = picture.size
+    parts = [*([] if damage.whole_mosaic is None else [damage.whole_mosaic]), *damage.parts]
+    undone = [in_words(part) for part in parts]
+    return {
+        "width": width,
+        "height": height,
+        "format": picture.format,
+        "words": describe(damage.findings).replace("\n", "; "),
+        "findings": [
+            {
+                "kind": finding.kind, "words": finding.words, "sure": finding.sure,
+                "confidence": round(finding.confidence, 3),
+            }
+            for finding in damage.findings
+        ],
+        "proposed": f"undo {', then '.join(undone)}" if undone else "nothing to repair: choose a scale to enlarge it",
+        "mosaic": any(finding.kind == "mosaic" for finding in damage.findings),
+        "thumbnail": _png(_small(picture, LARGE_THUMBNAIL)),
+    }  # fmt: skip
+
+
+def check(look: Look) -> dict[str, Any]:
+    """Whether an upload can be restored with its settings: its sizes, and what is to be restored if only a part.
+
+    Raises PictureError and SettingsError.
+    """
+    settings = visitor_settings(look.settings)
+    read_kernel(settings.kernel)
+    for name in settings.prior.split("+") if settings.prior != "none" else ():
+        if name not in shipped():
+            raise SettingsError(f"settings: prior '{name}': must be one of {', '.join(shipped())}, or none")
+    picture = images.load(look.data, look.max_MB, look.max_pixels)
+    part, data = None, None
+    if look.part:
+        picture, part = _random_part(picture, look.part)
+        data = images.encode(picture, "png")[0]
+    out_size = settings.out_size(picture.size)
+    if out_size[0] * out_size[1] > look.max_output_pixels:
+        raise SettingsError(
+            f"settings: the result would have {out_size[1]}x{out_size[0]} pixels, more than the"
+            f" {look.max_output_pixels} that are made here; choose a smaller scale"
+        )
+    return {"size": [*picture.size[::-1]], "out_size": [*out_size[::-1]], "part": part, "data": data}
+
+
+def convert(data: bytes, format: str) -> bytes:
+    """A result, as PNG, in another format."""
+    return images.encode(images.load(data), format)[0]
+
+
+def restore_job(task: Task) -> Done:
+    """A job from its beginning to its end. Raises the errors of zssr."""
+    teller = _Teller(task)
+    try:
+        return _restored(task, teller)
+    except Cancelled:
+        return Done({}, {}, cancelled=True)
+    finally:
+        teller.tell(over=True)
+
+
+def _restored(task: Task, teller: _Teller) -> Done:
+    teller.begin()
+    settings = visitor_settings(task.settings)
+    picture = images.load(task.data, task.max_MB, task.max_pixels)
+    if not task.keep_exif:  # it may tell the place
+        picture = dataclasses.replace(picture, exif=None)
+    teller.picture(picture)
+    plan = make_plan(picture, settings)
+    teller.plan(plan)
+    result = restore(
+        picture, settings, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True
+    )  # fmt: skip
+    teller.check()
+    encoded, notes = images.encode(result.image, "png")
+    before = fit(picture.pixels, result.image.size).clamp_(0, 1)
+    files = {
+        "result.png": encoded,
+        "before.png": images.encode(dataclasses.replace(result.image, pixels=before, exif=None), "png")[0],
+        "source.png": images.encode(dataclasses.replace(picture, exif=None), "png")[0],
+        "thumbnail.jpg": _jpeg(_small(result.image, THUMBNAIL)),
+        "sidecar.json": (json.dumps(result.sidecar(), indent=1, allow_nan=False) + "\n").encode(),
+    }
+    gain = 1
+    if result.spread is not None:
+        # The uncertainty is small; some power of two times as bright it can be seen.
+        high = result.spread.flatten().kthvalue(math.ceil(0.99 * result.spread.numel())).values.item()
+        gain = 2 ** max(0, math.floor(math.log2(SPREAD_SEEN / max(high, 1e-4))))
+        shown = Image((result.spread * gain).clamp(0, 1))
+        files["spread.png"] = images.encode(shown, "png")[0]
+    held = {
+        "seconds": round(result.seconds, 1),
+        "agreement": dataclasses.asdict(result.agreement),
+        "words": result.words,
+        "unknown": result.unknown,
+        "notes": [*result.notes, *notes],
+        "findings": [finding.words for finding in plan.findings],
+        "learned": result.learned,
+        "spread": result.spread is not None,
+        "spread_gain": gain,
+        "format": "png",
+        "bytes": len(encoded),
+        "out_size": [*result.image.size[::-1]],
+    }
+    return Done(files, held)
+
+
+class _Teller:
+    """Tells the web process how far a job is, and asks whether to stop."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._started = self._told = self._asked = time.monotonic()
+        self._shares: list[float] = []
+        self._kinds: list[str] = []
+        try:
+            self._worker: Any = distributed.get_worker()
+            self._stop: Any = distributed.Event(stop_name(task.id, task.attempt))
+        except ValueError:  # called directly
+            self._worker = self._stop = None
+
+    def tell(self, **event: Any) -> None:
+        if self._worker is not None:
+            self._worker.log_event(TOPIC, {"id": self._task.id, "attempt": self._task.attempt, **event})
+
+    def begin(self) -> None:
+        self.tell(begun=True, worker=None if self._worker is None else self._worker.address)
+        self.check()
+
+    def check(self) -> None:
+        """Raises Cancelled, or PictureError when it takes too long."""
+        self._asked = time.monotonic()
+        if self._stop is not None and self._stop.is_set():
+            raise Cancelled("cancelled")
+        if self._asked - self._started > self._task.seconds:
+            raise PictureError(
+                f"stopped after {self._task.seconds:.0f} s, the longest that a job may take here; choose a smaller"
+                " scale, quality fast, or a time budget"
+            )
+
+    def picture(self, picture: Image) -> None:
+        self.tell(input=_jpeg(_small(picture, THUMBNAIL)))
+
+    def plan(self, plan: Plan) -> None:
+        """What each stage takes of the whole: a training step is a forward and a backward pass, three forward ones."""
+        self.check()
+        trained = plan.training.batch_size * plan.training.crop_size**2
+        for step in plan.steps:
+            self._shares += [3.0 * step.training_steps * trained] * plan.networks
+            self._kinds += ["train"] * plan.networks
+            self._shares.append(float(len(plan.moves) * step.size[0] * step.size[1]))
+            self._kinds.append("apply")
+        total = sum(self._shares)
+        self._shares = [share / total for share in self._shares]
+        self.tell(progress={"fraction": 0.0, "stage": "look", "stage_name": "making the first estimate"})
+
+    def step(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._asked > ASK_EVERY:
+            self.check()
+        if now - self._told < TELL_EVERY and progress.fraction < 1:
+            return
+        self._told = now
+        number = progress.stage_number
+        done = sum(self._shares[:number]) + self._shares[number] * progress.fraction
+        steps = self._kinds.count("apply")
+        step = self._kinds[:number].count("apply") + 1
+        doing = "learning" if progress.stage == "train" else "applying what was learned"
+        self.tell(
+            progress={
+                "fraction": round(min(done, 1.0), 4),
+                "stage": progress.stage,
+                "stage_name": doing if steps == 1 else f"{doing}, step {step} of {steps}",
+                "stage_number": number,
+                "stages": progress.stages,
+            },
+            point=[round(min(done, 1.0), 4), round(progress.error, 3), progress.lr]
+            if progress.stage == "train"
+            else None,
+        )
+
+    def preview(self, now: Tensor, before: Tensor) -> None:
+        self.tell(preview=_jpeg(Image(now)), before=_jpeg(Image(before)))
+
+
+def _random_part(picture: Image, side: int) -> tuple[Image, dict[str, int]]:
+    height, width = picture.size
+    rows, columns = min(side, height), min(side, width)
+    # On whole blocks, so that a JPEG picture's part begins with one.
+    top = secrets.randbelow((height - rows) // 8 + 1) * 8
+    left = secrets.randbelow((width - columns) // 8 + 1) * 8
+    cut = (..., slice(top, top + rows), slice(left, left + columns))
+    part = dataclasses.replace(
+        picture, pixels=picture.pixels[cut].contiguous(), jpeg=None, format="png",
+        alpha=None if picture.alpha is None else picture.alpha[cut].contiguous(),
+    )  # fmt: skip
+    return part, {"x": left, "y": top, "width": columns, "height": rows, "scale": RANDOM_PART_SCALE}
+
+
+def _small(picture: Image, side: int) -> Image:
+    """At most so large, seen on white."""
+    pixels = picture.pixels
+    if picture.alpha is not None:
+        pixels = pixels * picture.alpha + (1 - picture.alpha)
+    factor = min(1.0, side / max(picture.size))
+    size = (max(1, round(picture.size[0] * factor)), max(1, round(picture.size[1] * factor)))
+    small = pixels if factor == 1 else fit(pixels, size).clamp_(0, 1)
+    return Image(small, icc=picture.icc)
+
+
+def _png(picture: Image) -> bytes:
+    return images.encode(picture, "png")[0]
+
+
+def _jpeg(picture: Image) -> bytes:
+    stream = io.BytesIO()
+    picture.pillow().save(stream, "JPEG", quality=88, icc_profile=picture.icc)
+    return stream.getvalue()

@@ -1,0 +1,76 @@
+"""Where work runs: a Dask cluster on this machine, or one that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+import distributed
+
+from zssr.errors import BatchError
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def dask_setup(worker: Any) -> None:
+    """In a worker's process, called by Dask: Control-C is for the command, which lets workers finish."""
+    with contextlib.suppress(ValueError):  # not the main thread: not a process of its own
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def connected(
+    scheduler: str | None, workers: int, threads: int | None, retries: int, preload: str
+) -> Iterator[distributed.Client]:
+    """A client of the scheduler at an address, or of a cluster of processes on this machine.
+
+    Of the latter: workers: processes. threads: of each; None: the cores shared out among them; a single one takes
+    as many as it would outside a cluster, and gives the same bytes. retries: how often work
+    is tried again whose worker died. preload: a module that they import before they are given anything.
+    Raises BatchError.
+    """
+    if scheduler is not None:
+        try:
+            client = distributed.Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:
+            raise BatchError(f"scheduler {scheduler}: cannot be reached ({error})") from None
+        with client:
+            yield client
+        return
+    if threads is None and workers > 1:
+        threads = max(1, cores() // workers)
+    with (
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": retries,
+                "distributed.scheduler.worker-saturation": 1.0,  # jobs wait at the scheduler, not behind a long one
+                # Dask's own default would set threads here, for this process and all others that it starts.
+                "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536},
+                "distributed.worker.preload": ["zssr.cluster", preload],
+                "distributed.worker.memory.terminate": False,  # torch gives memory back late; the plan knows better
+                "distributed.worker.memory.pause": False,
+                "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.target": False,
+                "distributed.admin.large-graph-warning-threshold": "1GB",
+            }
+        ),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            env={} if threads is None else {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")},
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
