@@ -16,6 +16,7 @@ from web.config import read_config
 from zssr.errors import ZssrError
 
 MORE_THREADS = 16  # beside one for each stream
+BODY_SLACK = 32_000_000  # above what is taken: so far the application says itself, and better, that it is too large
 
 
 def main() -> int:
@@ -35,8 +36,8 @@ def main() -> int:
         app = create_app(dataclasses.asdict(config))
         server: Any = create_server(
             app, host=options.host, port=options.port, threads=config.max_streams + MORE_THREADS,
-            connection_limit=config.max_streams + 400, max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + 1,
-            ident=None, channel_timeout=60,
+            connection_limit=config.max_streams + 400, ident=None, channel_timeout=60,
+            max_request_body_size=BODY_SLACK + app.config["MAX_CONTENT_LENGTH"],
         )  # fmt: skip
     except ZssrError as error:
         print(f"web: {error}", file=sys.stderr)

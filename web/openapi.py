@@ -85,6 +85,9 @@ _LIMITS = _object(
     formats=_list(_TEXT), scale_of_random_part=_NUMBER, side_of_random_part={"type": "integer"},
 )  # fmt: skip
 _HEALTH = _object(status=_TEXT, workers={"type": "integer"}, waiting={"type": "integer", "minimum": 0}, version=_TEXT)
+_EVENT = _object(
+    event={"enum": ["job", "removed"]}, data={"type": "string", "description": "a Job as JSON, or {}"}
+)  # fmt: skip
 _ERROR = _object(error=_TEXT)
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -120,7 +123,7 @@ def _answers(*wrong: int, **right: Any) -> dict[str, Any]:
 
 
 def _form(**more: Any) -> dict[str, Any]:
-    schema = {**_object(picture={**_BINARY, "format": "picture"}, **more), "required": ["picture"]}
+    schema = {**_object(picture=_BINARY, **more), "required": ["picture"]}
     encoding = {"picture": {"contentType": "application/octet-stream"}}
     if "settings" in more:
         encoding["settings"] = {"contentType": "application/json"}
@@ -190,7 +193,7 @@ def document(config: Config) -> dict[str, Any]:
                 operationId="events",
                 summary="The job at every change, as server-sent events `job`; `removed` when it is removed",
                 responses=_answers(
-                    404, 429, _200={"description": "A stream", "content": {"text/event-stream": {"schema": _TEXT}}}
+                    404, 429, _200={"description": "A stream", "content": {"text/event-stream": {"schema": _EVENT}}}
                 ),
             ),
         },
@@ -252,8 +255,14 @@ def document(config: Config) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/api/v1"}],
+        "security": [{}, {"client": []}],
         "paths": paths,
         "components": {
+            "securitySchemes": {
+                "client": {
+                    "type": "apiKey", "in": "cookie", "name": "zssr_client", "description": "given by the first POST"
+                }
+            },
             "schemas": {
                 "Job": _JOB, "Jobs": _object(jobs=_list({"$ref": "#/components/schemas/Job"})),
                 "Diagnosis": _DIAGNOSIS, "Limits": _LIMITS, "Health": _HEALTH, "Error": _ERROR,
