@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from web.config import markdown_table
 from zssr.formats import SUFFIXES
 from zssr.image import load
 
@@ -55,3 +56,7 @@ def test_enlarge_and_compare(tmp_path: Path) -> None:
     assert PIL.Image.open(large).size == (256, 256)
     script("compare.py", "examples/astronaut.png", large, tmp_path / "both.png", "--part", "10,10,50,40")
     assert PIL.Image.open(tmp_path / "both.png").size == (208, 80)
+
+
+def test_the_demos_readme_lists_its_settings() -> None:
+    assert markdown_table() in (ROOT / "web" / "README.md").read_text()

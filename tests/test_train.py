@@ -134,7 +134,7 @@ def test_time_ends_training_at_a_low_rate(scene: Tensor) -> None:
         scene,
         training(100_000, crop_size=32),
         seconds_left=lambda _: start + 1.0 - time.monotonic(),
-        on_step=lambda progress, _, rate: seen.append((progress, rate)),
+        on_step=lambda progress, _, __, rate: seen.append((progress, rate)),
     )
     assert report.stopped_by == "budget"
     assert report.steps < 100_000
@@ -248,7 +248,7 @@ def test_fathers_of_a_damaged_picture_are_smaller(rng: torch.Generator) -> None:
 
 def test_progress_is_told(scene: Tensor) -> None:
     told: list[float] = []
-    run(scene, training(50, crop_size=32), on_step=lambda progress, error, rate: told.append(progress))
+    run(scene, training(50, crop_size=32), on_step=lambda progress, *_: told.append(progress))
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert all(math.isfinite(value) for value in told)

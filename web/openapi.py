@@ -40,7 +40,7 @@ _PROGRESS = {
         "curve": {
             "type": "array",
             "items": {"type": "array", "items": _NUMBER, "minItems": 3, "maxItems": 3},
-            "description": "[fraction done, mean absolute error in grey levels of 255, learning rate]",
+            "description": "[fraction done, mean absolute error in per cent of the first estimate's, learning rate]",
         },
         "preview": {"type": "integer", "description": "how many previews there were"},
     },

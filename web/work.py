@@ -210,6 +210,7 @@ class _Teller:
         done = sum(self._shares[:number]) + self._shares[number] * progress.fraction
         steps = self._kinds.count("apply")
         step = self._kinds[:number].count("apply") + 1
+        share = 100 * progress.error / max(progress.base_error, 1e-3)
         doing = "learning" if progress.stage == "train" else "applying what was learned"
         self.tell(
             progress={
@@ -219,9 +220,8 @@ class _Teller:
                 "stage_number": number,
                 "stages": progress.stages,
             },
-            point=[round(min(done, 1.0), 4), round(progress.error, 3), progress.lr]
-            if progress.stage == "train"
-            else None,
+            # Relative to the first estimate, so that easy and hard crops count alike.
+            point=[round(min(done, 1.0), 4), round(share, 2), progress.lr] if progress.stage == "train" else None,
         )
 
     def preview(self, now: Tensor, before: Tensor) -> None:

@@ -46,7 +46,8 @@ Source = str | os.PathLike[str] | bytes | Image | PIL.Image.Image | np.ndarray |
 class Progress:
     """Where a restoration is: stage "train" or "apply" of number `stage_number` of `stages`, done `fraction` of it.
 
-    error: mean absolute error on recent fathers in grey levels of 255; lr: the learning rate; both 0 in "apply".
+    error: mean absolute error on recent fathers in grey levels of 255; base_error: that of the first estimate on the
+    same ones; lr: the learning rate; all 0 in "apply".
     """
 
     stage: str
@@ -54,6 +55,7 @@ class Progress:
     stages: int
     fraction: float
     error: float = 0.0
+    base_error: float = 0.0
     lr: float = 0.0
 
 
@@ -480,8 +482,8 @@ class _Run:
             preview = Preview(base, hints, self.on_preview, self.plan.device, self.plan.precision)
             del base, hints
 
-        def on_step(fraction: float, error: float, lr: float) -> None:
-            self._tell("train", fraction, error * 255, lr)
+        def on_step(fraction: float, error: float, base_error: float, lr: float) -> None:
+            self._tell("train", fraction, error * 255, base_error * 255, lr)
             if preview is not None:
                 preview.update(network)
 
@@ -581,11 +583,13 @@ class _Run:
         forward = pixels * len(moves) * self.plan.networks / (3 * training.batch_size * side**2)
         return SAFETY * step_seconds * forward + SECONDS_A_PIXEL * pixels
 
-    def _tell(self, stage: str, fraction: float, error: float = 0.0, lr: float = 0.0) -> None:
+    def _tell(
+        self, stage: str, fraction: float, error: float = 0.0, base_error: float = 0.0, lr: float = 0.0
+    ) -> None:  # fmt: skip
         if self.on_step is None:
             return
         stages = len(self.plan.steps) * (self.plan.networks + 1)
-        if self.on_step(Progress(stage, self.stage_number, stages, fraction, error, lr)) is False:
+        if self.on_step(Progress(stage, self.stage_number, stages, fraction, error, base_error, lr)) is False:
             raise Cancelled("cancelled")
 
 

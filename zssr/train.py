@@ -109,8 +109,8 @@ class Report:
 # Errors are read from the device in groups, so that a GPU need not wait for the host at every step.
 READ_EVERY = 10
 CURVE_EVERY = 20
-# Called after every group of steps with (progress 0 to 1, smoothed error, learning rate).
-OnStep = Callable[[float, float, float], None]
+# Called after every group of steps with (progress 0 to 1, smoothed error, that of the base, learning rate).
+OnStep = Callable[[float, float, float, float], None]
 
 
 def train(
@@ -189,7 +189,7 @@ def train(
         if report.steps % CURVE_EVERY == 0:
             report.curve.append((report.steps, round(report.error, 6), rate))
         if on_step is not None:
-            on_step(min(progress, 1.0), report.error, rate)
+            on_step(min(progress, 1.0), report.error, report.base_error, rate)
     report.stopped_by = "lr_stop" if progress < 1 else "num_epochs" if report.steps >= training.steps else "budget"
     return report
 

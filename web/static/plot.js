@@ -54,7 +54,7 @@ export class Plot {
     const right = width - margin.right;
     const bottom = height - margin.bottom;
     const last = curve.at(-1);
-    const spoken = last ? `Error ${last[1].toFixed(2)} grey levels, learning rate ${last[2].toPrecision(2)}` : "Nothing learned yet";
+    const spoken = last ? `Error ${last[1].toFixed(1)} per cent of the first estimate's, learning rate ${last[2].toPrecision(2)}` : "Nothing learned yet";
     const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken });
 
     const clip = make("clipPath", { id: "plot-clip" });
@@ -85,7 +85,7 @@ export class Plot {
       svg.append(make("text", { x: right + 6, y: rateHeight(10 ** power) + 4 }, `10${power < 0 ? "⁻" : ""}${digits}`));
     }
 
-    svg.append(make("text", { class: "error-name", x: 0, y: 14 }, "— error, grey levels"));
+    svg.append(make("text", { class: "error-name", x: 0, y: 14 }, "— error, % of the first estimate's"));
     svg.append(make("text", { class: "rate-name", x: width, y: 14, "text-anchor": "end" }, "- - learning rate"));
     const line = (points) => points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
     const lines = make("g", { "clip-path": "url(#plot-clip)" });
