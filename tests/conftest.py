@@ -9,6 +9,9 @@ from torch import Tensor
 
 from zssr.image import Image
 
+# The pictures are tiny: threads would wait for each other longer than they compute.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def scene() -> Tensor:

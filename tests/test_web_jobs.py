@@ -12,7 +12,6 @@ from pathlib import Path
 import PIL.Image
 import pytest
 import requests
-import torch
 
 import zssr
 from tests.serving import LONG, SHORT, Server, Visitor, picture
@@ -22,18 +21,10 @@ from zssr.image import encode
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("web") / "data"
+    # One thread, as the tests themselves have: their number decides the order of sums, and so the last bits.
     server = Server(folder, max_waiting=4, max_jobs_per_client=2, max_pixels=90_000, threads=1)
     yield server
     server.stop()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the servers here have: the number of threads decides the order of sums, and so the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
