@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from torch import Tensor
 
 from zssr.image import Image
 
-# The pictures are tiny: threads would wait for each other longer than they compute.
+# The pictures are tiny: threads would wait for each other longer than they compute. Here and in all that tests start,
+# as their number decides the order of sums, and so the last bits.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 

@@ -22,7 +22,7 @@ SIDE = 48
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("web") / "data", threads=1, max_jobs_per_client=100, max_waiting=200)
+    server = Server(tmp_path_factory.mktemp("web") / "data", max_jobs_per_client=100, max_waiting=200)
     yield server
     server.stop()
 
@@ -41,6 +41,16 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2, rows: bytes = 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     data = zlib.compress(rows, 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def many_samples() -> bytes:
+    """A 16-bit TIFF of 40x40 pixels and 65535 samples each, all strips of which are the same bytes."""
+    entries = [
+        (256, 3, 1, 40), (257, 3, 1, 40), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+        (277, 3, 1, 65_535), (278, 3, 1, 40), (279, 4, 1, 400), (284, 3, 1, 1),
+    ]  # fmt: skip
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<I", 408) + bytes(400) + struct.pack("<H", len(entries)) + packed + bytes(4)
 
 
 def refused() -> dict[str, bytes]:
@@ -92,6 +102,7 @@ def refused() -> dict[str, bytes]:
         "tiff of 65535": saved(PIL.Image.new("1", (8, 8)), "TIFF").replace(
             struct.pack("<HHII", 256, 4, 1, 8), struct.pack("<HHII", 256, 4, 1, 4_000_000)
         ),
+        "tiff of many samples": many_samples(),
         "floats": saved(PIL.Image.fromarray(np.zeros((40, 40), np.float32)), "TIFF"),
         "jpeg of 65500": picture(SIDE, format="JPEG").replace(
             struct.pack(">HBHH", 17, 8, SIDE, SIDE), struct.pack(">HBHH", 17, 8, 65_500, 65_500)

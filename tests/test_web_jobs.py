@@ -21,8 +21,7 @@ from zssr.image import encode
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("web") / "data"
-    # One thread, as the tests themselves have: their number decides the order of sums, and so the last bits.
-    server = Server(folder, max_waiting=4, max_jobs_per_client=2, max_pixels=90_000, threads=1)
+    server = Server(folder, max_waiting=4, max_jobs_per_client=2, max_pixels=90_000)
     yield server
     server.stop()
 
@@ -173,6 +172,31 @@ def test_pages_of_other_sites_cannot_make_a_browser_ask(server: Server, visitor:
     assert visitor.until(id, "done", "failed")["state"] == "done"
 
 
+def test_training_that_diverges_is_told_of(visitor: Visitor) -> None:
+    settings = {"scale": 2, "lr": 1, "model_depth": 64, "model_width": 16, "crop_size": 16, "num_epochs": 60}
+    id = visitor.start(picture(), settings)
+    job = visitor.until(id, "done", "failed")
+    assert job["state"] == "done", job["error"]
+    assert not job["outcome"]["learned"]
+    assert visitor.get(f"jobs/{id}/sidecar").json()["training"]
+
+
+def test_results_that_are_kept_have_a_limit(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", max_kept_per_client=2)
+    try:
+        visitor = Visitor(server)
+        for _ in range(2):
+            id = visitor.start(picture(), {"num_epochs": 0, "scale": 2})
+            visitor.until(id, "done")
+        answer = visitor.post(picture(), {"num_epochs": 0, "scale": 2})
+        assert answer.status_code == 429
+        assert "delete one" in answer.json()["error"]
+        visitor.delete(id)
+        assert visitor.post(picture(), {"num_epochs": 0, "scale": 2}).status_code == 202
+    finally:
+        server.stop()
+
+
 def test_settings_that_are_not_the_visitors_are_refused(visitor: Visitor) -> None:
     for settings, words in (
         ({"device": "cuda"}, "device cannot be set here"),
@@ -186,6 +210,8 @@ def test_settings_that_are_not_the_visitors_are_refused(visitor: Visitor) -> Non
         ({"scale": 32, "num_epochs": 0, "size": "9000x9000"}, "give one"),
         ({"batch_size": 200, "crop_size": 1000}, "choose smaller"),
         ({"mosaic": "500,500,64,64:8"}, None),
+        ({"mosaic": "+".join(["1,1,9,9:3"] * 17)}, "at most 16 areas"),
+        ({"mosaic": "+".join(["1,1,9,9:3"] * 900)}, "longer than 4000"),
         ([], "one JSON object"),
     ):
         answer = visitor.post(picture(), settings)  # type: ignore[arg-type]
@@ -199,17 +225,17 @@ def test_settings_that_are_not_the_visitors_are_refused(visitor: Visitor) -> Non
 
 
 def test_a_restart_loses_nothing(tmp_path: Path) -> None:
-    first = Server(tmp_path / "data", threads=1)
+    first = Server(tmp_path / "data")
     try:
         visitor = Visitor(first)
         done = visitor.start(picture(), SHORT)
         visitor.until(done, "done")
         result = visitor.get(f"jobs/{done}/result").content
-        longer = {**SHORT, "num_epochs": 250}
+        longer = {**SHORT, "num_epochs": 150}
         running, waiting = visitor.start(picture(seed=1), longer), visitor.start(picture(seed=2), SHORT)
         visitor.until_learning(running)
         first.stop(kill=True)
-        again = Server(tmp_path / "data", port=first.port, threads=1)
+        again = Server(tmp_path / "data", port=first.port)
         try:
             assert visitor.get(f"jobs/{done}/result").content == result
             for id, seed, settings in ((running, 1, longer), (waiting, 2, SHORT)):
@@ -223,7 +249,7 @@ def test_a_restart_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_job_that_takes_too_long_and_results_that_are_old_end(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", threads=1, max_seconds=3, lifetime_hours=8 / 3600)
+    server = Server(tmp_path / "data", max_seconds=3, lifetime_hours=4 / 3600)
     try:
         visitor = Visitor(server)
         id = visitor.start(picture(), LONG)

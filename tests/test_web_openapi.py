@@ -49,7 +49,7 @@ class Inline:
     def __init__(self) -> None:
         self.priors = {"meta": "initial weights"}
 
-    def look(self, function: str, *arguments: Any) -> Any:
+    def look(self, who: str, function: str, *arguments: Any) -> Any:
         return getattr(work, function)(*arguments)
 
     def submit(self, job: Job) -> None:

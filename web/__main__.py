@@ -34,18 +34,21 @@ def main() -> int:
         config = read_config(options.config, options.set)
         print("starting the workers ...", file=sys.stderr, flush=True)
         app = create_app(dataclasses.asdict(config))
+    except (ZssrError, OSError) as error:
+        print(f"web: {error}", file=sys.stderr)
+        return 2
+    try:
         server: Any = create_server(
             app, host=options.host, port=options.port, threads=config.max_streams + MORE_THREADS,
             connection_limit=config.max_streams + 400, ident=None, channel_timeout=60,
             max_request_body_size=BODY_SLACK + app.config["MAX_CONTENT_LENGTH"],
         )  # fmt: skip
-    except ZssrError as error:
-        print(f"web: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"web: {options.host}:{options.port}: cannot be listened on ({error.strerror or error})", file=sys.stderr)
         return 2
-    print(f"zssr is at http://{options.host}:{server.effective_port}", file=sys.stderr, flush=True)
+    # A name such as localhost may stand for several addresses.
+    port = server.effective_listen[0][1] if hasattr(server, "effective_listen") else server.effective_port
+    print(f"zssr is at http://{options.host}:{port}", file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # as service managers stop a server
     server.run()
     print("stopped; what was not finished goes on at the next start", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import ipaddress
 import json
 import logging
 import re
@@ -19,7 +20,7 @@ from flask import Blueprint, Response, abort, current_app, g, jsonify, request, 
 from werkzeug.exceptions import TooManyRequests
 
 from web.config import RANDOM_PART_SCALE, Config, visitor_settings
-from web.engine import Engine
+from web.engine import Busy, Engine
 from web.openapi import document
 from web.table import OPEN, Job, Table
 from web.tasks import Look
@@ -45,6 +46,7 @@ VIEWS = {
 }
 LIVE_VIEWS = ("preview", "preview-before", "thumbnail")
 NAME_LENGTH = 80
+LONGEST_SETTINGS = 4000
 
 _adding = threading.Lock()
 log = logging.getLogger("zssr.web")
@@ -57,7 +59,7 @@ log = logging.getLogger("zssr.web")
 def diagnose() -> Response:
     """What happened to a picture; nothing is kept."""
     data, _ = _upload(set())
-    told = _engine().look("diagnose", _look(data))
+    told = _engine().look(g.address, "diagnose", _look(data))
     told["thumbnail"] = f"data:image/png;base64,{base64.b64encode(told['thumbnail']).decode()}"
     return jsonify(told)
 
@@ -77,7 +79,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
             raise SettingsError(f"settings: a random part is enlarged {RANDOM_PART_SCALE} times; leave scale and size")
         settings = {"quality": "fast", **settings, "scale": RANDOM_PART_SCALE}
     side = config.random_part_side if part == "random" else 0
-    seen = engine.look("check", _look(data, settings, side))
+    seen = engine.look(g.address, "check", _look(data, settings, side))
     held = {
         "name": _name(request.files["picture"].filename), "settings": settings, "part": seen["part"], "exif": exif,
         "size": seen["size"], "out_size": seen["out_size"], "error": None, "outcome": None,
@@ -149,7 +151,7 @@ def result(id: str) -> Response:
     job = _finished(id)
     data = _table().read(id, f"result.{format}")
     if data is None:
-        data = _engine().look("convert", _table().read(id, "result.png") or b"", format)
+        data = _engine().look(g.address, "convert", _table().read(id, "result.png") or b"", format)
         _table().write(id, f"result.{format}", data)
     if encoding == "base64":
         return Response(base64.b64encode(data), mimetype="text/plain")
@@ -234,16 +236,26 @@ def _identify() -> None:
     if g.new:
         g.token = secrets.token_urlsafe(32)
     g.client = hashlib.sha256(g.token.encode()).hexdigest() if g.token else ""
-    g.address = hashlib.sha256((request.remote_addr or "").encode()).hexdigest()
+    g.address = hashlib.sha256(_network(request.remote_addr or "").encode()).hexdigest()
 
 
 @api.after_request
 def _remember(response: Response) -> Response:
-    if g.get("new") and response.status_code < 400:
+    # With a job alone: of two answers at the same time the later one would take the earlier one's jobs away.
+    if g.get("new") and request.endpoint == "api.create" and response.status_code < 400:
         response.set_cookie(
             COOKIE, g.token, max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", secure=_config().secure, path="/"
         )
     return response
+
+
+def _network(address: str) -> str:
+    """A house has one IPv4 address, or 2 ** 64 of version 6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64 if parsed.version == 6 else 32), strict=False))
 
 
 def _same_site() -> bool:
@@ -313,13 +325,14 @@ def _upload(fields: set[str]) -> tuple[bytes, dict[str, str]]:
 def _settings(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
+    if len(text) > LONGEST_SETTINGS:
+        raise SettingsError(f"settings: longer than {LONGEST_SETTINGS} letters")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         raise SettingsError("settings: not JSON") from None
     visitor_settings(data)
-    held: dict[str, Any] = data
-    return held
+    return {key: value for key, value in data.items() if key != "$schema"}
 
 
 def _look(data: bytes, settings: dict[str, Any] | None = None, part: int = 0) -> Look:
@@ -337,6 +350,14 @@ def _check_room() -> None:
     ):
         if count >= most:
             _too_many(f"{count} {whose}, as many as may; try again when one is done")
+    for count, most in (
+        (table.count_kept(client=g.client), config.max_kept_per_client),
+        (table.count_kept(address=g.address), config.max_kept_per_address),
+    ):
+        if count >= most:
+            _too_many(f"{count} pictures of yours are kept, as many as may; delete one, or wait until they expire")
+    if table.free_bytes() < config.min_free_MB * 1e6:
+        raise Busy("the server's disk is full; try again later")
 
 
 def _too_many(sentence: str) -> NoReturn:

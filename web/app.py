@@ -101,7 +101,8 @@ def create_app(test_config: Mapping[str, Any] | None = None, engine: Any = None)
         MAX_CONTENT_LENGTH=int(config.max_MB * 1e6) + FORM_ROOM,
         MAX_FORM_MEMORY_SIZE=FORM_BUFFER,
         MAX_FORM_PARTS=8,
-        TRUSTED_HOSTS=config.trusted_hosts,
+        # This machine's own checks ask by these names.
+        TRUSTED_HOSTS=config.trusted_hosts and [*config.trusted_hosts, "127.0.0.1", "localhost"],
     )
     folder = Path(config.data) if Path(config.data).is_absolute() else ROOT / config.data
     table = Table(folder)

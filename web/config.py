@@ -35,6 +35,9 @@ class Config:
     max_waiting: int = _option(20, "most jobs that wait or run, of all visitors", 1)
     max_jobs_per_client: int = _option(3, "most jobs that wait or run of one browser", 1)
     max_jobs_per_address: int = _option(12, "most jobs that wait or run of one network address", 1)
+    max_kept_per_client: int = _option(50, "most results that are kept of one browser", 1)
+    max_kept_per_address: int = _option(200, "most results that are kept of one network address", 1)
+    min_free_MB: float = _option(1000.0, "room on the disk below which no picture is taken", 0)
     max_streams: int = _option(100, "most browsers that watch at the same time", 1)
     max_looks: int = _option(8, "most uploads that are looked at at the same time", 1)
     lifetime_hours: float = _option(24.0, "after which pictures and results are deleted", 0.001)
@@ -121,6 +124,7 @@ VISITOR_HELP = {
 }
 KERNEL = r"bicubic|box|lanczos|gaussian:\d{1,2}(\.\d{1,4})?"
 PRIOR = r"[a-z][a-z-]{0,30}(\+[a-z][a-z-]{0,30})?"
+MOST_AREAS = 16  # each is a mask of the whole picture
 # A training step may cost so many times the default's.
 MOST_A_STEP = 16
 DEFAULT_STEP = 96**2 * 64**2 * 3**2 * 8
@@ -148,6 +152,8 @@ def visitor_settings(data: Any) -> Settings:
             raise SettingsError(f"settings: {key} cannot be set here; install zssr to use it")
     settings = all_settings.make(**all_settings.from_json(data))
     for name in ("mosaic", "blurred"):
+        if len(parse_areas(name, getattr(settings, name))) > MOST_AREAS:
+            raise SettingsError(f"settings: {name}: at most {MOST_AREAS} areas here")
         if any(area.file is not None for area in parse_areas(name, getattr(settings, name))):
             raise SettingsError(f"settings: {name}: give X,Y,WIDTH,HEIGHT; files cannot be named here")
     if not re.fullmatch(KERNEL, settings.kernel):

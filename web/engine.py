@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import itertools
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -18,9 +20,10 @@ from web.config import Config
 from web.table import Job, Table
 from web.tasks import TOPIC, Done, Look, Task, run, stop_name
 from zssr.cluster import connected
-from zssr.errors import BatchError, PictureError, ZssrError
+from zssr.errors import PictureError, ZssrError
 
 LOOK_SECONDS = 60.0  # longest look at an upload
+LOOKS_AT_ONCE = 3  # that one visitor may ask for
 GRACE = 1.0  # seconds in which a worker has to heed a stop, before its process is started anew
 ATTEMPTS = 3  # of a job that a restart of the server interrupted
 MOST_POINTS = 200  # of a curve that is drawn
@@ -62,7 +65,8 @@ class Engine:
         self._stopping: dict[tuple[str, int], Stopping] = {}
         self._changed = threading.Condition()
         self._exit = contextlib.ExitStack()
-        self._looks = threading.BoundedSemaphore(config.max_looks)
+        self._askers: collections.Counter[str] = collections.Counter()
+        self._one_look = threading.Lock()
         self._ended = threading.Event()
         self._order = itertools.count()
         self._client: Any = None
@@ -86,7 +90,9 @@ class Engine:
                 self._fail(job, "it was interrupted several times by restarts of the server; try again")
             else:
                 log.info("job=%s requeued after a restart", job.id)
-                self.submit(dataclasses.replace(job, state="queued", started=None))
+                job = dataclasses.replace(job, state="queued", started=None)
+                self._table.change(job)
+                self.submit(job)
         threading.Thread(target=self._tick, name="zssr-web-tick", daemon=True).start()
 
     def stop(self) -> None:
@@ -104,45 +110,62 @@ class Engine:
 
     # ------------------------------------------------------------------------------------ uploads
 
-    def look(self, function: str, argument: Look | bytes, *more: Any) -> Any:
-        """A function of web.work, at once. Raises the errors of zssr, and Busy."""
-        if not self._looks.acquire(timeout=2.0):
-            raise Busy("too many pictures are being looked at just now; try again in some seconds")
+    def look(self, who: str, function: str, *arguments: Look | bytes | str) -> Any:
+        """A function of web.work, at once, one after the other. who: asks. Raises the errors of zssr, and Busy."""
+        with self._changed:
+            asked = self._askers[who]
+            if asked >= LOOKS_AT_ONCE or self._askers.total() >= self._config.max_looks:
+                raise Busy("too many pictures are being looked at just now; try again in some seconds")
+            self._askers[who] += 1
         try:
-            future = self._looking.submit(run, function, argument, *more, pure=False, retries=0)
-            try:
-                return future.result(timeout=LOOK_SECONDS)
-            except distributed.KilledWorker:
-                raise PictureError("the picture: its decoder crashed; it is broken, or of a kind that is") from None
-            except TimeoutError:
-                self._looking.restart(wait_for_workers=False)
-                raise PictureError("the picture: looking at it takes too long; try a smaller one") from None
-            except distributed.CancelledError:
-                raise Busy("the server was interrupted; try again") from None
+            with self._one_look:
+                return self._look(function, *arguments)
         finally:
-            self._looks.release()
+            with self._changed:
+                self._askers[who] -= 1
+                self._askers += collections.Counter()  # forget those with none
+
+    def _look(self, function: str, *arguments: Look | bytes | str) -> Any:
+        future = self._looking.submit(run, function, *arguments, pure=False, retries=0)
+        try:
+            return future.result(timeout=LOOK_SECONDS)
+        except distributed.KilledWorker:
+            raise PictureError("the picture: its decoder crashed; it is broken, or of a kind that is") from None
+        except TimeoutError:
+            self._looking.restart(wait_for_workers=False)
+            raise PictureError("the picture: looking at it takes too long; try a smaller one") from None
+        except distributed.CancelledError:
+            raise Busy("the server was interrupted; try again") from None
 
     # --------------------------------------------------------------------------------------- jobs
 
     def submit(self, job: Job) -> None:
         """A job that is in the table."""
-        job = dataclasses.replace(job, attempts=job.attempts + 1)
-        data = self._table.read(job.id, "input")
-        if data is None or not self._table.change(job):
-            return  # removed in the meantime
-        task = Task(
-            job.id, job.attempts, data, job.held["settings"], self._config.max_seconds, self._config.max_MB,
-            self._config.max_pixels, job.held["exif"] == "keep",
-        )  # fmt: skip
-        live = Live(attempt=job.attempts)
+        live = Live(attempt=secrets.randbits(48))
         with self._changed:
             self._live[job.id] = live
-        future = self._client.submit(
-            run, "restore_job", task, key=f"zssr-web-{job.id}-{job.attempts}", pure=False, retries=0,
-            priority=-next(self._order),  # else Dask may exchange those that come within a moment
+        data = self._table.read(job.id, "input")
+        if self._table.get(job.id) is None:
+            with self._changed:
+                self._live.pop(job.id, None)  # removed in the meantime
+            return
+        if data is None:
+            self._fail(job, "its picture was lost in a crash of the server; send it again")
+            return
+        task = Task(
+            job.id, live.attempt, data, job.held["settings"], self._config.max_seconds, self._config.max_MB,
+            self._config.max_pixels, job.held["exif"] == "keep",
         )  # fmt: skip
-        live.future = future
-        future.add_done_callback(lambda future: self._done(job.id, job.attempts, future))
+        try:
+            live.future = self._client.submit(
+                run, "restore_job", task, key=f"zssr-web-{job.id}-{live.attempt}", pure=False, retries=0,
+                priority=-next(self._order),  # else Dask may exchange those that come within a moment
+            )  # fmt: skip
+        except Exception:  # no job may wait for ever
+            log.exception("job=%s cannot be given to the cluster", job.id)
+            self._fail(job, "the server cannot take it at the moment; try again later")
+            return
+        live.future.add_done_callback(lambda future: self._done(job.id, live.attempt, future))
         self._touch()
 
     def remove(self, id: str) -> None:
@@ -188,11 +211,13 @@ class Engine:
         """A word of a worker; runs in the client's own thread, so it only notes."""
         event = stamped[1]
         id, attempt = event["id"], event["attempt"]
-        if event.get("over"):
-            self._stopping.pop((id, attempt), None)
-            return
         with self._changed:
             live = self._live.get(id)
+            if event.get("over"):
+                self._stopping.pop((id, attempt), None)
+                if live is not None and live.attempt == attempt:
+                    live.worker = None  # it works for others now
+                return
             if live is None or live.attempt != attempt:
                 if event.get("begun"):  # stopped just before it began: it will ask soon
                     self._stopping[id, attempt] = Stopping(event["worker"], time.monotonic() + GRACE)
@@ -217,10 +242,8 @@ class Engine:
             threading.Thread(target=self._begun, args=(id,)).start()  # the disk may take its time
 
     def _begun(self, id: str) -> None:
-        job = self._table.get(id)
-        if job is not None and job.state == "queued":
-            self._table.change(dataclasses.replace(job, state="running", started=time.time()))
-            log.info("job=%s begun waited=%.1f", id, time.time() - job.created)
+        if self._table.begin(id, time.time()):
+            log.info("job=%s begun", id)
             self._touch()
 
     def _done(self, id: str, attempt: int, future: Any) -> None:
@@ -229,6 +252,8 @@ class Engine:
             return  # removed, or the server is being stopped
         job = self._table.get(id)
         if job is None:
+            with self._changed:
+                self._live.pop(id, None)
             return
         try:
             done: Done = future.result()
@@ -237,7 +262,8 @@ class Engine:
         except distributed.KilledWorker:
             self._fail(job, "the process that worked on it died, probably for lack of memory; choose a smaller scale")
         except (distributed.CancelledError, distributed.comm.CommClosedError):
-            return  # the cluster is gone; the next start takes the job up again
+            if not self._ended.is_set():
+                self._fail(job, "the cluster that worked on it was lost; try again")
         except MemoryError:
             self._fail(job, "the server's memory does not suffice for this picture; choose a smaller scale")
         except Exception:  # a fault of ours must not leave a job that never ends
@@ -246,8 +272,13 @@ class Engine:
         else:
             if done.cancelled:
                 return
-            for name, data in done.files.items():
-                self._table.write(id, name, data)
+            try:
+                for name, data in done.files.items():
+                    self._table.write(id, name, data)
+            except OSError as error:
+                log.error("job=%s cannot be kept: %s", id, error)
+                self._fail(job, "the server has no room for the result; try again later")
+                return
             job.held["outcome"] = done.held
             self._end(job, "done")
 
@@ -272,17 +303,16 @@ class Engine:
         swept = 0.0
         while not self._ended.wait(TICK):
             now = time.monotonic()
-            try:
-                self._restart_the_deaf(now)
-                self._end_the_late(now)
-                if now - swept > SWEEP_EVERY:
-                    swept = now
-                    for job in self._table.ended_before(time.time() - self._config.lifetime_hours * 3600):
-                        log.info("job=%s expired", job.id)
-                        self._table.remove(job.id)
-            except (OSError, RuntimeError, ValueError, BatchError) as error:
-                if not self._ended.is_set():
-                    log.error("housekeeping: %s", error)
+            duties = [self._restart_the_deaf, self._end_the_late]
+            if now - swept > SWEEP_EVERY:
+                swept = now
+                duties.append(self._remove_the_old)
+            for duty in duties:
+                try:
+                    duty(now)
+                except Exception:  # whatever it is, the house has to be kept
+                    if not self._ended.is_set():
+                        log.exception("housekeeping")
 
     def _restart_the_deaf(self, now: float) -> None:
         for key, stopping in list(self._stopping.items()):
@@ -292,6 +322,11 @@ class Engine:
             if self._config.scheduler is None and stopping.worker is not None:
                 log.info("job=%s does not heed the stop; its worker is started anew", key[0])
                 self._client.restart_workers([stopping.worker], raise_for_error=False)
+
+    def _remove_the_old(self, now: float) -> None:
+        for job in self._table.ended_before(time.time() - self._config.lifetime_hours * 3600):
+            log.info("job=%s expired", job.id)
+            self._table.remove(job.id)
 
     def _end_the_late(self, now: float) -> None:
         """Those whose worker did not notice itself that the time is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -81,11 +82,24 @@ class Table:
             )
             return cursor.rowcount == 1
 
+    def begin(self, id: str, moment: float) -> bool:
+        """A job that waited is at work; False where it waits no more."""
+        with self._lock:
+            cursor = self._connection.execute(
+                "UPDATE jobs SET state = 'running', started = ?, attempts = attempts + 1"
+                " WHERE id = ? AND state = 'queued'",
+                (moment, id),
+            )
+            return cursor.rowcount == 1
+
     def remove(self, id: str) -> None:
         """The job and all its files."""
         with self._lock:
             self._connection.execute("DELETE FROM jobs WHERE id = ?", (id,))
-        shutil.rmtree(self._files / id, ignore_errors=True)
+        gone = self._files / f".gone-{id}"
+        with contextlib.suppress(FileNotFoundError):
+            (self._files / id).rename(gone)  # so that nothing more is written into it
+        shutil.rmtree(gone, ignore_errors=True)
 
     def get(self, id: str) -> Job | None:
         """By its id."""
@@ -112,6 +126,17 @@ class Table:
                 values.append(value)
         with self._lock:
             return int(self._connection.execute(f"SELECT count(*) FROM jobs WHERE {where}", values).fetchone()[0])
+
+    def count_kept(self, client: str | None = None, address: str | None = None) -> int:
+        """How many there are in any state."""
+        name, value = ("client", client) if address is None else ("address", address)
+        with self._lock:
+            row = self._connection.execute(f"SELECT count(*) FROM jobs WHERE {name} = ?", (value,)).fetchone()
+        return int(row[0])
+
+    def free_bytes(self) -> int:
+        """Room on the disk."""
+        return shutil.disk_usage(self._files).free
 
     def ahead_of(self, job: Job) -> int:
         """How many wait that came before."""

@@ -221,7 +221,9 @@ class _Teller:
                 "stages": progress.stages,
             },
             # Relative to the first estimate, so that easy and hard crops count alike.
-            point=[round(min(done, 1.0), 4), round(share, 2), progress.lr] if progress.stage == "train" else None,
+            point=[round(min(done, 1.0), 4), round(share, 2), progress.lr]
+            if progress.stage == "train" and math.isfinite(share)
+            else None,
         )
 
     def preview(self, now: Tensor, before: Tensor) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 import os
 import struct
 import tempfile
@@ -208,7 +209,7 @@ def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
                 raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
             icc = page.tags.valueof(34675)
             move = _ORIENTATION_MOVES.get(page.tags.valueof(_ORIENTATION_TAG) or 1, 0)
-        picture = from_array(_decode_tiff_16(data))
+        picture = from_array(_decode_tiff_16(data, max_pixels))
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from None
     except _BROKEN as error:
@@ -329,12 +330,15 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
         return imagecodecs.png_decode(data)
     if opened.format != "TIFF":
         raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
-    return _decode_tiff_16(data)
+    return _decode_tiff_16(data, opened.width * opened.height)
 
 
-def _decode_tiff_16(data: bytes) -> np.ndarray:
+def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
+        # Strips may share their bytes, so that a small file holds any number of samples.
+        if page.samplesperpixel > 4 or page.imagedepth != 1 or math.prod(page.shape) > 4 * max_pixels:
+            raise PictureError("TIFF with more than 4 samples a pixel: save it as RGB first")
         array = page.asarray()
         if page.axes == "SYX":
             array = np.moveaxis(array, 0, -1)

@@ -184,13 +184,22 @@ class Result:
                 {"size": [step.size[1], step.size[0]], "degradation": step.degradation.to_json()}
                 for step in self.plan.steps
             ],
-            "training": [dataclasses.asdict(report) for report in self.reports],
+            "training": [_finite(dataclasses.asdict(report)) for report in self.reports],
             "seconds": round(self.seconds, 3),
             "learned": self.learned,
             "agreement": dataclasses.asdict(self.agreement),
             "unknown": self.unknown,
             "notes": list(self.notes),
         }
+
+
+def _finite(x: Any) -> Any:
+    """Without numbers that JSON cannot hold: training may have diverged."""
+    if isinstance(x, dict):
+        return {key: _finite(value) for key, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [_finite(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
 # What each damage took, for a person.
@@ -528,7 +537,10 @@ class _Run:
         total = total[..., lead[0] :, lead[1] :]
         if self.plan.out_size == self.plan.in_size and wanted is not None:  # to the bit, projected or not
             total = torch.where(wanted[..., lead[0] :, lead[1] :].to(total.device), total, self.picture)
+        self.spread = None
         if spread is not None:
+            if wanted is not None:  # elsewhere the input's own pixels are kept
+                spread.mul_(wanted.to(spread))
             self.spread = spread[0, :, lead[0] :, lead[1] :].cpu()
         del base, hints, result
         self.stage_number += 1

@@ -12,7 +12,10 @@ const isOpen = (job) => job.state === "queued" || job.state === "running";
 let shownId = null;
 let shownState = null;
 let shownPreview = 0;
+let shownStage = null;
+let opened = 0;
 let stopFollowing = () => {};
+let openAgain = () => {};
 
 export const shownJob = () => shownId;
 
@@ -22,7 +25,11 @@ export function closeJob() {
   shownPreview = 0;
   compare.clear();
   for (const id of ["job-view", "running", "failed", "finished"]) show(id, false);
-  for (const id of ["preview", "preview-before"]) show(id, false);
+  for (const id of ["preview", "preview-before"]) {
+    show(id, false);
+    byId(id).onload = null; // one that still loads is of this job, not of the next
+    byId(id).removeAttribute("src");
+  }
   for (const id of ["job-facts", "trouble", "done-words"]) write(id, "");
 }
 
@@ -30,21 +37,23 @@ export function closeJob() {
 export async function openJob(id, known, onChange, onGone) {
   closeJob();
   shownId = id;
+  const turn = ++opened; // the same job may be opened twice in a moment
+  openAgain = () => openJob(id, null, onChange, onGone);
   write("job-name", "Loading");
   show("job-view", true);
   scrollTo(0, 0);
   const gone = (words) => {
-    if (shownId !== id) return;
+    if (opened !== turn || shownId !== id) return;
     onGone();
     fail(words);
   };
   const update = (job) => {
-    if (shownId === id) showJob(job, onChange);
+    if (opened === turn && shownId === id) showJob(job, onChange);
   };
   try {
     const job = known ?? (await api.getJob(id));
     update(job);
-    if (shownId !== id) return;
+    if (opened !== turn || shownId !== id) return;
     byId("job-name").focus({ preventScroll: true });
     if (!isOpen(job)) return;
     stopFollowing = api.follow(id, {
@@ -54,7 +63,7 @@ export async function openJob(id, known, onChange, onGone) {
     });
   } catch (error) {
     if (error.status === 404) gone(error);
-    else if (shownId === id) {
+    else if (opened === turn && shownId === id) {
       write("job-name", "Not loaded");
       fail(error);
     }
@@ -94,10 +103,13 @@ function showProgress({ id, name, state, position, progress }) {
   write("time-left", progress ? `${percent(progress.fraction)}${left == null ? "" : `, about ${duration(left)} left`}` : "");
   byId("progress").value = progress?.fraction ?? 0;
   document.title = `${progress ? `${percent(progress.fraction)} ` : ""}${name} - zssr`;
-  plot.show(progress?.curve ?? [], progress?.stages ?? 1);
+  plot.show(progress?.curve ?? [], Math.ceil((progress?.stages ?? 1) / 2)); // each step is learned and applied
   const version = progress?.preview ?? 0;
-  if (version === shownPreview) return;
-  for (const view of shownPreview ? ["preview"] : ["preview", "preview-before"]) {
+  if (!version || version === shownPreview) return;
+  // Each step has a first estimate of its own.
+  const isSameStep = shownPreview && shownStage === progress.stage_number;
+  shownStage = progress.stage_number;
+  for (const view of isSameStep ? ["preview"] : ["preview", "preview-before"]) {
     byId(view).onload = () => show(view, true);
     byId(view).src = `${api.viewAddress(id, view)}?v=${version}`;
   }
@@ -148,6 +160,7 @@ export function listenForActions(onGone) {
       await api.removeJob(id);
     } catch (error) {
       if (error.status !== 404) {
+        if (shownId === id) openAgain();
         fail(error);
         return;
       }
