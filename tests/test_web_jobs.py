@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
 import requests
 
 import zssr
-from tests.serving import LONG, SHORT, Server, Visitor, picture
+from tests.serving import LONG, ROOT, SHORT, Server, Visitor, picture
 from zssr.image import encode
 
 
@@ -181,22 +186,6 @@ def test_training_that_diverges_is_told_of(visitor: Visitor) -> None:
     assert visitor.get(f"jobs/{id}/sidecar").json()["training"]
 
 
-def test_results_that_are_kept_have_a_limit(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", max_kept_per_client=2)
-    try:
-        visitor = Visitor(server)
-        for _ in range(2):
-            id = visitor.start(picture(), {"num_epochs": 0, "scale": 2})
-            visitor.until(id, "done")
-        answer = visitor.post(picture(), {"num_epochs": 0, "scale": 2})
-        assert answer.status_code == 429
-        assert "delete one" in answer.json()["error"]
-        visitor.delete(id)
-        assert visitor.post(picture(), {"num_epochs": 0, "scale": 2}).status_code == 202
-    finally:
-        server.stop()
-
-
 def test_settings_that_are_not_the_visitors_are_refused(visitor: Visitor) -> None:
     for settings, words in (
         ({"device": "cuda"}, "device cannot be set here"),
@@ -263,3 +252,40 @@ def test_a_job_that_takes_too_long_and_results_that_are_old_end(tmp_path: Path) 
         assert not (tmp_path / "data" / "jobs" / id).exists()
     finally:
         server.stop()
+
+
+@pytest.mark.slow
+def test_an_existing_scheduler(tmp_path: Path) -> None:
+    """Of another process; its worker joins only when the job waits already."""
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    quiet["env"] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    python = [sys.executable, "-m"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    started = [
+        subprocess.Popen([*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
+                          "--no-dashboard"], **quiet)
+    ]  # fmt: skip
+    server = None
+    try:
+        server = Server(tmp_path / "data", scheduler=address)
+        visitor = Visitor(server)
+        assert visitor.get("health").status_code == 503
+        id = visitor.start(picture(), {**SHORT, "num_epochs": 20})
+        started.append(
+            subprocess.Popen([*python, "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard",
+                              "--local-directory", str(tmp_path)], **quiet)
+        )  # fmt: skip
+        assert visitor.until(id, "done", "failed")["state"] == "done"
+        assert (
+            visitor.get(f"jobs/{id}/result").content
+            == encode(zssr.restore(picture(), **{**SHORT, "num_epochs": 20}).image, "png")[0]
+        )
+    finally:
+        if server is not None:
+            server.stop()
+        for process in reversed(started):
+            process.terminate()
+            process.wait(20)

@@ -19,11 +19,10 @@ import waitress.server
 from flask import Flask
 from jsonschema import Draft202012Validator
 
-from tests.serving import picture
+from tests.serving import Inline, picture
 from web import create_app, work
 from web.config import Config
 from web.openapi import document
-from web.table import Job, Table
 from web.tasks import Task
 
 HOOKS = """
@@ -38,32 +37,6 @@ expected-statuses = ["2xx", "404", "409", "422", "429"]
 """
 COOKIE = f"zssr_client={'a' * 43}"
 PICTURES = [picture(24, seed, format) for seed, format in enumerate(("PNG", "JPEG", "WEBP", "GIF"))]
-
-
-class Inline:
-    """In place of the engine: looks at once, and gives every job up."""
-
-    workers = 1
-    table: Table
-
-    def __init__(self) -> None:
-        self.priors = {"meta": "initial weights"}
-
-    def look(self, who: str, function: str, *arguments: Any) -> Any:
-        return getattr(work, function)(*arguments)
-
-    def submit(self, job: Job) -> None:
-        job.held["error"] = "not in this test"
-        self.table.change(dataclasses.replace(job, state="failed", ended=time.time()))
-
-    def remove(self, id: str) -> None:
-        self.table.remove(id)
-
-    def live(self, id: str) -> None:
-        return None
-
-    def wait(self, id: str, version: int, timeout: float) -> int:
-        return -1
 
 
 @pytest.fixture(scope="module")
