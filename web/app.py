@@ -36,8 +36,8 @@ FORM_BUFFER = 256 * 1024  # also what is read at a time, of files too
 EXAMPLES = {
     "cat_compressed.jpg": "A strongly compressed JPEG",
     "astronaut_pixelated.png": "A pixelated part",
-    "coffee_scratched.png": "Scratches",
     "cat.png": "A small picture",
+    "coffee.png": "A good picture",
 }
 POLICY = "; ".join(
     (

@@ -87,7 +87,7 @@ class Engine:
         self._table.sweep()
         for job in self._table.unfinished():
             if job.attempts >= ATTEMPTS:
-                self._fail(job, "it was interrupted several times by restarts of the server; try again")
+                self._fail(job, "the server died several times while it worked on it; choose a smaller scale")
             else:
                 log.info("job=%s requeued after a restart", job.id)
                 job = dataclasses.replace(job, state="queued", started=None)
@@ -101,6 +101,9 @@ class Engine:
         with self._changed:
             self._live.clear()
             self._changed.notify_all()
+        for job in self._table.unfinished():
+            if job.state == "running":  # stopped by us, which is not its fault
+                self._table.change(dataclasses.replace(job, state="queued", attempts=job.attempts - 1))
         self._exit.close()
 
     @property

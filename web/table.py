@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import filelock
+
+from zssr.errors import OutputError
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, client TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL,
@@ -46,9 +50,15 @@ class Table:
     """The job table, SQLite, and a folder for each job's files. Safe to use from several threads."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError where the folder cannot be made."""
+        """Raises OSError where the folder cannot be made, OutputError where another server uses it."""
         self._files = folder / "jobs"
-        self._files.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # other people's pictures
+        self._files.mkdir(exist_ok=True)
+        self._only_one = filelock.FileLock(folder / "lock")
+        try:
+            self._only_one.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(f"{folder}: another server uses this folder; give another --set data=FOLDER") from None
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(folder / "jobs.sqlite", isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
@@ -59,6 +69,7 @@ class Table:
         """No more use after this."""
         with self._lock:
             self._connection.close()
+        self._only_one.release()
 
     def add(self, job: Job, data: bytes) -> None:
         """A new job and its picture."""

@@ -16,9 +16,9 @@ from torch import Tensor
 from web.config import RANDOM_PART_SCALE, visitor_settings
 from web.tasks import TOPIC, Done, Look, Task, stop_name
 from zssr import image as images
-from zssr.damage import damage_of
+from zssr.damage import damage_of, region_of
 from zssr.degrade.downscale import read_kernel
-from zssr.diagnose import describe
+from zssr.diagnose import describe, without_echoes
 from zssr.errors import Cancelled, PictureError, SettingsError
 from zssr.image import Image
 from zssr.plan import Plan, in_words, make_plan
@@ -26,7 +26,7 @@ from zssr.priors import shipped
 from zssr.priors.cards import FAMILIES, load_weights
 from zssr.resample import fit
 from zssr.restoration import Progress, restore
-from zssr.settings import Settings
+from zssr.settings import Settings, parse_areas
 
 TELL_EVERY = 0.4  # seconds between two words of progress
 ASK_EVERY = 0.2  # seconds between two looks whether to stop
@@ -43,6 +43,7 @@ def diagnose(look: Look) -> dict[str, Any]:
     """What is told at once of an upload. Raises PictureError."""
     picture = images.load(look.data, look.max_MB, look.max_pixels)
     damage = damage_of(picture, Settings(), False)
+    findings = without_echoes(damage.findings)
     height, width = picture.size
     parts = [*([] if damage.whole_mosaic is None else [damage.whole_mosaic]), *damage.parts]
     undone = [in_words(part) for part in parts]
@@ -50,16 +51,16 @@ def diagnose(look: Look) -> dict[str, Any]:
         "width": width,
         "height": height,
         "format": picture.format,
-        "words": describe(damage.findings).replace("\n", "; "),
+        "words": "; ".join([*describe(findings).splitlines(), *picture.notes]),
         "findings": [
             {
                 "kind": finding.kind, "words": finding.words, "sure": finding.sure,
                 "confidence": round(finding.confidence, 3),
             }
-            for finding in damage.findings
+            for finding in findings
         ],
         "proposed": f"undo {', then '.join(undone)}" if undone else "nothing to repair: choose a scale to enlarge it",
-        "mosaic": any(finding.kind == "mosaic" for finding in damage.findings),
+        "mosaic": any(finding.kind == "mosaic" for finding in findings),
         "thumbnail": _png(_small(picture, LARGE_THUMBNAIL)),
     }  # fmt: skip
 
@@ -79,6 +80,9 @@ def check(look: Look) -> dict[str, Any]:
     if look.part:
         picture, part = _random_part(picture, look.part)
         data = images.encode(picture, "png")[0]
+    for name in ("mosaic", "blurred"):
+        for area in parse_areas(name, getattr(settings, name)):
+            region_of(name, area, picture.size)
     out_size = settings.out_size(picture.size)
     if out_size[0] * out_size[1] > look.max_output_pixels:
         raise SettingsError(
@@ -139,7 +143,7 @@ def _restored(task: Task, teller: _Teller) -> Done:
         "words": result.words,
         "unknown": result.unknown,
         "notes": [*result.notes, *notes],
-        "findings": [finding.words for finding in plan.findings],
+        "findings": [finding.words for finding in without_echoes(plan.findings)],
         "learned": result.learned,
         "spread": result.spread is not None,
         "spread_gain": gain,

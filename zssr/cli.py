@@ -824,8 +824,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", nargs="?", metavar="DIR", help="folder of undamaged pictures")
     parser.add_argument(
         "--damage", metavar="KIND:AMOUNT",
-        help="instead of --scale: jpeg:10, jpeg:10+scale:2, mosaic:8 (a square of 128), noise:25, blur:2.0,"
-        " missing:FILE or missing:5 (per cent of random scratches), joined by +",
+        help="instead of --scale: jpeg:10, jpeg:10+scale:2, mosaic:8 or blurred:15 (a square of 128), noise:25,"
+        " blur:2.0, missing:FILE or missing:5 (per cent of random scratches), joined by +",
     )  # fmt: skip
     parser.add_argument(
         "--separately", action="store_true", help="undo the smaller size after the rest, not all together"

@@ -159,7 +159,7 @@ def mask_of(path: str, size: Size) -> Region:
     return Region(white[None, None])
 
 
-def _region(name: str, area: Area, size: Size) -> Region:
+def region_of(name: str, area: Area, size: Size) -> Region:
     if area.file is not None:
         if not Path(area.file).exists():
             raise SettingsError(f"{name} '{area.file}': is neither X,Y,WIDTH,HEIGHT in pixels nor a file with a mask")
@@ -175,7 +175,7 @@ def _region(name: str, area: Area, size: Size) -> Region:
 
 
 def _mosaic(area: Area, image: Image) -> Mosaic:
-    region = _region("mosaic", area, image.size)
+    region = region_of("mosaic", area, image.size)
     rows, columns = region.pixels[0, 0].any(1).nonzero(), region.pixels[0, 0].any(0).nonzero()
     top, left = int(rows[0]), int(columns[0])
     height, width = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
@@ -196,7 +196,7 @@ def _mosaic(area: Area, image: Image) -> Mosaic:
 
 
 def _blur(area: Area, image: Image) -> Blur:
-    region = _region("blurred", area, image.size)
+    region = region_of("blurred", area, image.size)
     if len(area.amounts) == 2:
         raise SettingsError("blurred: give one SIGMA")
     if area.amounts:

@@ -125,6 +125,7 @@ class Damage:
     blur: float | None = None
     noise: float | None = None
     mosaic: int | None = None
+    blurred: float | None = None
     jpeg: int | None = None
     missing: str | None = None
 
@@ -155,10 +156,11 @@ _AMOUNTS: dict[str, tuple[Any, float, float, str]] = {
     "blur": (float, 0.05, 30, "sigma of a Gaussian in pixels, 0.05 to 30"),
     "noise": (float, 0.1, 100, "standard deviation in grey levels, up to 100"),
     "mosaic": (int, SMALLEST_CELL, LARGEST_CELL, f"side of a cell in pixels, {SMALLEST_CELL} to {LARGEST_CELL}"),
+    "blurred": (float, 0.05, 30, "sigma of a Gaussian in pixels, 0.05 to 30"),
     "jpeg": (int, 1, 100, "quality 1 to 100"),
     "missing": (str, 1, 1, "a mask's file (white is missing), or the per cent that random scratches cover"),
 }
-MOSAIC_SIDE = 128  # of the square that is pixelated
+SQUARE_SIDE = 128  # of the part that is pixelated or blurred
 SCRATCH_WIDTHS = (2, 5)
 
 
@@ -253,7 +255,8 @@ def _damaged(
         "scale_factor": None,
         "scale_times": None,
     }
-    rng = torch.Generator().manual_seed(settings.seed + number if damage.missing or damage.mosaic else settings.seed)
+    has_place = damage.missing or damage.mosaic or damage.blurred  # another one on each picture
+    rng = torch.Generator().manual_seed(settings.seed + number if has_place else settings.seed)
     x = truth[None]
     inside = None
     kernel = read_kernel(settings.kernel)
@@ -272,14 +275,19 @@ def _damaged(
         x = Noise(damage.noise).degrade(x, rng)
     x = x.clamp(0, 1).mul(peak).round().div(peak)
     if damage.mosaic is not None:
-        side = min(MOSAIC_SIDE, *size)
-        top, left = (int(torch.randint(length - side + 1, (1,), generator=rng)) for length in size)
+        top, left, side = _square(size, rng)
         region = Region.rectangle(size, top, left, side, side)
         cell = (damage.mosaic, damage.mosaic)
         mosaic = Mosaic(region, cell, (top % damage.mosaic, left % damage.mosaic))
         x = mosaic.degrade(x).mul(peak).round().div(peak)
         inside = region.pixels[0]
         given["mosaic"] = f"{left},{top},{side},{side}:{damage.mosaic}"
+    if damage.blurred is not None:
+        top, left, side = _square(size, rng)
+        region = Region.rectangle(size, top, left, side, side)
+        x = Blur(f"gaussian:{damage.blurred}", region).degrade(x).mul(peak).round().div(peak)
+        inside = region.pixels[0]
+        given["blurred"] = f"{left},{top},{side},{side}:{damage.blurred:g}"
     plain = x
     if mosaic is not None:
         plain = torch.where(mosaic.region.pixels, mosaic.interpolated(x), x)
@@ -398,6 +406,13 @@ def _border(factor: tuple[Any, Any]) -> int:
     return math.ceil(max(factor))
 
 
+def _square(size: Size, rng: torch.Generator) -> tuple[int, int, int]:
+    """(top, left, side) of one somewhere in a picture."""
+    side = min(SQUARE_SIDE, *size)
+    top, left = (int(torch.randint(length - side + 1, (1,), generator=rng)) for length in size)
+    return top, left, side
+
+
 def before(damage: Damage) -> str:
     """What the result is compared with, in a word."""
     if damage.missing is not None:
@@ -408,7 +423,7 @@ def before(damage: Damage) -> str:
 def _protocol(damage: Damage, factor: Scale) -> str:
     if max(factor) > 1:
         return f"luma of BT.601 (16 to 235), 8-bit rounding, border of {_border(factor)} cut"
-    if damage.mosaic or damage.missing:
+    if damage.mosaic or damage.blurred or damage.missing:
         return "all channels together, inside the damaged part, 8-bit rounding"
     return "all channels together, 8-bit rounding, no border cut"
 

@@ -104,7 +104,11 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   start();
 });
-for (const kind of ["input", "change"]) form.addEventListener(kind, readForm);
+for (const kind of ["input", "change"])
+  form.addEventListener(kind, () => {
+    clearError(); // it is of what was there before
+    readForm();
+  });
 byId("to-defaults").addEventListener("click", () => {
   form.reset();
   readForm();
