@@ -160,6 +160,7 @@ def mask_of(path: str, size: Size) -> Region:
 
 
 def region_of(name: str, area: Area, size: Size) -> Region:
+    """The pixels of an area of a setting. Raises SettingsError where it reaches outside the picture."""
     if area.file is not None:
         if not Path(area.file).exists():
             raise SettingsError(f"{name} '{area.file}': is neither X,Y,WIDTH,HEIGHT in pixels nor a file with a mask")
