@@ -187,6 +187,7 @@ def test_reload_in_the_middle(watched: Watched) -> None:
     expect(page.get_by_test_id("results-strip").locator("a").first).to_be_visible()
 
 
+@pytest.mark.slow  # as the default tests have it without a browser
 def test_restart_of_the_server_in_the_middle(browser: Browser, tmp_path: Path) -> None:
     server = Server(tmp_path / "data")
     context = browser.new_context()
