@@ -57,9 +57,14 @@ class Watched:
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("response", lambda response: self._answered(response.url, response.status))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self._said(message.type, message.text))
         self.page.on("dialog", lambda dialog: dialog.accept())
+
+    def _answered(self, url: str, status: int) -> None:
+        if "/api/" not in url and status >= 400:  # of the API tests ask for such answers
+            self.complaints.append(f"{status} {url}")
 
     def _said(self, kind: str, text: str) -> None:
         if kind in ("error", "warning") and not any(words in text for words in EXPECTED):

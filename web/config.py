@@ -43,7 +43,9 @@ class Config:
     lifetime_hours: float = _option(24.0, "after which pictures and results are deleted", 0.001)
     random_part_side: int = _option(64, "side in pixels of a random part", 16)
     workers: int = _option(1, "processes that train", 1)
-    threads: int | None = _option(None, "of each; default: the cores shared out among them", 1)
+    threads: int | None = _option(
+        None, "of each; default: the cores shared out among them; one worker takes as many as the command line", 1
+    )
     scheduler: str | None = _option(None, "address of a running Dask scheduler, instead of own processes")
     trusted_proxies: int = _option(0, "proxies in front whose X-Forwarded headers are believed", 0)
     trusted_hosts: list[str] | None = _option(None, "names that the server answers to; default: any")
@@ -125,9 +127,6 @@ VISITOR_HELP = {
 KERNEL = r"bicubic|box|lanczos|gaussian:\d{1,2}(\.\d{1,4})?"
 PRIOR = r"[a-z][a-z-]{0,30}(\+[a-z][a-z-]{0,30})?"
 MOST_AREAS = 16  # each is a mask of the whole picture
-# A training step may cost so many times the default's.
-MOST_A_STEP = 16
-DEFAULT_STEP = 96**2 * 64**2 * 3**2 * 8
 
 
 def visitor_specs() -> dict[str, Spec]:
@@ -160,13 +159,6 @@ def visitor_settings(data: Any) -> Settings:
         raise SettingsError(f"settings: kernel '{settings.kernel[:40]}': must be bicubic, box, lanczos, gaussian:SIGMA")
     if not re.fullmatch(PRIOR, settings.prior):
         raise SettingsError(f"settings: prior '{settings.prior[:40]}': must be a name, or two as in jpegnet+meta")
-    crop, depth = settings.crop_size or 96, settings.model_depth or 8
-    weights = settings.model_width**2 * settings.model_kernel_size**2 * depth
-    if settings.batch_size * crop**2 * weights > MOST_A_STEP * DEFAULT_STEP:
-        raise SettingsError(
-            f"settings: batch_size, crop_size, model_width, model_depth and model_kernel_size together make each step"
-            f" over {MOST_A_STEP} times as long as the default; choose smaller ones"
-        )
     return settings
 
 

@@ -25,7 +25,7 @@ from zssr.errors import PictureError, ZssrError
 LOOK_SECONDS = 60.0  # longest look at an upload
 LOOKS_AT_ONCE = 3  # that one visitor may ask for
 GRACE = 1.0  # seconds in which a worker has to heed a stop, before its process is started anew
-ATTEMPTS = 3  # of a job that a restart of the server interrupted
+ATTEMPTS = 3  # of a job at which the server died
 MOST_POINTS = 200  # of a curve that is drawn
 TICK = 0.25
 SWEEP_EVERY = 5.0
@@ -133,7 +133,7 @@ class Engine:
         try:
             return future.result(timeout=LOOK_SECONDS)
         except distributed.KilledWorker:
-            raise PictureError("the picture: its decoder crashed; it is broken, or of a kind that is") from None
+            raise PictureError("the picture: its decoder crashed; it is probably broken") from None
         except TimeoutError:
             self._looking.restart(wait_for_workers=False)
             raise PictureError("the picture: looking at it takes too long; try a smaller one") from None

@@ -21,7 +21,8 @@ from zssr.degrade.downscale import read_kernel
 from zssr.diagnose import describe, without_echoes
 from zssr.errors import Cancelled, PictureError, SettingsError
 from zssr.image import Image
-from zssr.plan import Plan, in_words, make_plan
+from zssr.network import forward_flops
+from zssr.plan import DEFAULTS, EFFORTS, Plan, in_words, make_plan
 from zssr.priors import shipped
 from zssr.priors.cards import FAMILIES, load_weights
 from zssr.resample import fit
@@ -31,6 +32,7 @@ from zssr.settings import Settings, parse_areas
 TELL_EVERY = 0.4  # seconds between two words of progress
 ASK_EVERY = 0.2  # seconds between two looks whether to stop
 THUMBNAIL, LARGE_THUMBNAIL = 160, 320  # longest sides in pixels
+MOST_A_STEP = 16  # a training step may cost so many times the default's
 SPREAD_SEEN = 0.8  # how bright the uncertainty's brightest pixels are shown, about
 
 
@@ -71,6 +73,11 @@ def check(look: Look) -> dict[str, Any]:
     Raises PictureError and SettingsError.
     """
     settings = visitor_settings(look.settings)
+    if _step_cost(settings) > MOST_A_STEP * _step_cost(Settings()):
+        raise SettingsError(
+            "settings: batch_size, crop_size, model_width, model_depth and model_kernel_size together make each step"
+            f" over {MOST_A_STEP} times as long as the default; choose smaller ones"
+        )
     read_kernel(settings.kernel)
     for name in settings.prior.split("+") if settings.prior != "none" else ():
         if name not in shipped():
@@ -90,6 +97,13 @@ def check(look: Look) -> dict[str, Any]:
             f" {look.max_output_pixels} that are made here; choose a smaller scale"
         )
     return {"size": [*picture.size[::-1]], "out_size": [*out_size[::-1]], "part": part, "data": data}
+
+
+def _step_cost(settings: Settings) -> float:
+    """Operations of a training step, about, which is also how much memory it takes."""
+    depth = settings.model_depth or EFFORTS[settings.quality].depth
+    pixels = settings.batch_size * (settings.crop_size or DEFAULTS["crop_size"]) ** 2
+    return pixels * forward_flops(settings.in_channels, settings.model_width, depth, settings.model_kernel_size, 1)
 
 
 def convert(data: bytes, format: str) -> bytes:
@@ -117,9 +131,7 @@ def _restored(task: Task, teller: _Teller) -> Done:
     teller.picture(picture)
     plan = make_plan(picture, settings)
     teller.plan(plan)
-    result = restore(
-        picture, settings, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True
-    )  # fmt: skip
+    result = restore(picture, settings, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True)
     teller.check()
     encoded, notes = images.encode(result.image, "png")
     before = fit(picture.pixels, result.image.size).clamp_(0, 1)

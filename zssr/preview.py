@@ -38,9 +38,7 @@ class Preview:
         begin = time.monotonic()
         if begin < self._next:
             return
-        now = apply(
-            network, self._base, SIDE, frozenset({0}), self._device, self._precision, hints=self._hints
-        )  # fmt: skip
+        now = apply(network, self._base, SIDE, frozenset({0}), self._device, self._precision, hints=self._hints)
         self._show(now[0].cpu(), self._base[0].clamp(0, 1).cpu())
         end = time.monotonic()
         self._next = end + max(EVERY, (end - begin) / SHARE)
