@@ -14,15 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import fsspec
 import numpy as np
 import PIL.Image
 import psutil
 import pytest
+import torch
 
 import zssr
-from zssr.batch import Done, Outcome, Task, Watch, run
+from zssr.batch import Done, Outcome, Task, Watch, run, workers_of
+from zssr.cluster import connected, cores
 from zssr.errors import BatchError, OutputError
 from zssr.jobs import make_run
 from zssr.report import check_report, write_report
@@ -169,12 +172,34 @@ def _dies(task: Task) -> Done:
     return stub(task)
 
 
+def test_workers_share_the_cores(tmp_path: Path) -> None:
+    source = pictures(tmp_path / "in", 3)
+    planned = make_run({"workers": 99, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source)}]})
+    assert workers_of(planned) == min(cores(), 3)
+    with connected(None, 2, 3, 0, "zssr.batch") as client:  # three threads: not what any default gives
+        assert list(client.run(torch.get_num_threads).values()) == [3, 3]
+
+
 def test_a_job_that_kills_its_workers_is_set_aside(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", 4)
     config = {**QUICK, "workers": 1, "retries": 1, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source)}]}
     report = run(config, work=_dies)
     assert [report.count(state) for state in ("made", "lost")] == [3, 1]
     assert not report.complete
+
+
+def test_a_worker_whose_keeper_gave_up_is_started_again(tmp_path: Path) -> None:
+    source = pictures(tmp_path / "in", 3)
+    config = {**QUICK, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source)}]}
+    with (
+        connected(None, 1, 1, 1, "zssr.batch") as client,
+        dask.config.set({"distributed.deploy.lost-worker-timeout": 1}),
+    ):
+        cluster: Any = client.cluster
+        cluster.sync(cluster.workers[0].close)
+        assert not client.scheduler_info(n_workers=-1)["workers"]
+        report = run(config, client)
+    assert report.count("made") == 3
 
 
 def _command(config: Path) -> list[str]:

@@ -74,7 +74,9 @@ def test_only_the_command_line_talks_or_reads_the_environment(path: Path) -> Non
         if isinstance(node, ast.Attribute):
             text = ast.unparse(node)
             assert text not in ("os.environ", "sys.stdout", "sys.stderr", "sys.argv"), node.lineno
-            assert not re.fullmatch(r"(torch|random|np\.random)\.(manual_seed|seed|set_num_threads)", text), node.lineno
+            own = path.name == "cluster.py" and text == "torch.set_num_threads"  # in processes of its own
+            seeds = re.fullmatch(r"(torch|random|np\.random)\.(manual_seed|seed|set_num_threads)", text)
+            assert own or not seeds, node.lineno
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, "bare except"
             boundary = path.name == "batch.py" and ast.unparse(node).count("type(error).__name__") == 1

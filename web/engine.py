@@ -19,7 +19,7 @@ import distributed
 from web.config import Config
 from web.table import Job, Table
 from web.tasks import TOPIC, Done, Look, Task, run, stop_name
-from zssr.cluster import connected
+from zssr.cluster import connected, workers_now
 from zssr.errors import PictureError, ZssrError
 
 LOOK_SECONDS = 60.0  # longest look at an upload
@@ -109,7 +109,7 @@ class Engine:
     @property
     def workers(self) -> int:
         """How many there are at the moment."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        return len(workers_now(self._client))
 
     # ------------------------------------------------------------------------------------ uploads
 
@@ -309,7 +309,7 @@ class Engine:
             duties = [self._restart_the_deaf, self._end_the_late]
             if now - swept > SWEEP_EVERY:
                 swept = now
-                duties.append(self._remove_the_old)
+                duties += [self._remove_the_old, self._start_the_missing]
             for duty in duties:
                 try:
                     duty(now)
@@ -325,6 +325,10 @@ class Engine:
             if self._config.scheduler is None and stopping.worker is not None:
                 log.info("job=%s does not heed the stop; its worker is started anew", key[0])
                 self._client.restart_workers([stopping.worker], raise_for_error=False)
+
+    def _start_the_missing(self, now: float) -> None:
+        for client in (self._client, self._looking):
+            workers_now(client)
 
     def _remove_the_old(self, now: float) -> None:
         for job in self._table.ended_before(time.time() - self._config.lifetime_hours * 3600):

@@ -15,7 +15,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import safetensors.numpy
 import torch
 
 from zssr import image as images
-from zssr.cluster import connected, cores
+from zssr.cluster import connected, cores, workers_now
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
 from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
 from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, DEFAULTS, EFFORTS
@@ -41,7 +41,7 @@ from zssr.version import __version__
 TOPIC = "zssr"
 TELL_EVERY = 0.5  # seconds between two words of a worker
 ASK_EVERY = 1.0  # seconds between two looks at how many workers there are
-AHEAD = 8  # jobs that wait at the cluster beside those that run, so that no worker waits for the next
+AHEAD = 16  # jobs that wait at the cluster beside those that run, so that no worker waits for the next
 THUMBNAIL = 160  # longest side in pixels
 MOST_THUMBNAILS = 500  # that are kept; more would fill memory, and no page shows them
 
@@ -144,11 +144,15 @@ def run(
     if client is not None:
         _run(planned, client, force, watch, work or restore_task, report)
     else:
-        workers = min(planned.workers or torch.cuda.device_count() or cores(), len(planned.jobs))
-        with connected(planned.scheduler, workers, planned.threads, planned.retries, "zssr.batch") as own:
+        with connected(planned.scheduler, workers_of(planned), planned.threads, planned.retries, "zssr.batch") as own:
             _run(planned, own, force, watch, work or restore_task, report)
     report.seconds = time.monotonic() - begin
     return report
+
+
+def workers_of(planned: Run) -> int:
+    """Processes to start on this machine: no more than cores, which would only be shared, nor than jobs."""
+    return min(planned.workers or torch.cuda.device_count() or cores(), cores(), len(planned.jobs))
 
 
 def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[Task], Done], report: Report) -> None:
@@ -168,8 +172,8 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
     weights: dict[str, tuple[Weights, ...]] = {}
     held: dict[Any, tuple[int, Job, int]] = {}
     memory_free = _memory_free(client)
-    stopping = False
-    running = distributed.as_completed()
+    stopping, told = False, 0.0
+    running = distributed.as_completed(with_results=True, raise_errors=False)
 
     def next_job() -> tuple[int, Job] | None:
         for position in range(len(waiting) - 1, max(-1, len(waiting) - 1 - 1000), -1):
@@ -178,23 +182,26 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
                 return waiting.pop(position)
         return None
 
-    slots, asked = 1, 0.0
+    slots, asked, sent = 1, 0.0, 0
 
     def submit() -> None:
-        nonlocal slots, asked
+        nonlocal slots, asked, sent
         if time.monotonic() - asked > ASK_EVERY:  # workers come and go
-            slots = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()) or 1
+            slots = sum(worker["nthreads"] for worker in workers_now(client)) or 1
             asked = time.monotonic()
-        while len(held) < slots + AHEAD:
+        if len(held) > slots + AHEAD // 2:
+            return  # several together cost the scheduler little more than one
+        tasks: list[Task] = []
+        memories = [memory for _, _, memory in held.values()]
+        while len(memories) < slots + AHEAD:
             found = next_job()
             if found is None:
-                return
+                break
             number, job = found
             needed = estimates[number][1]
-            at_once = sorted([needed, *(memory for _, _, memory in held.values())])[-slots:]
-            if held and sum(at_once) > memory_free:
+            if memories and sum(sorted([needed, *memories])[-slots:]) > memory_free:
                 waiting.append(found)
-                return
+                break
             own = weights.get(job.share, ()) if job.share is not None else ()
             leads = job.share is not None and leaders[job.share] == number
             data = None
@@ -209,10 +216,16 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
                 if kept is not None:
                     finish(job, kept)
                     continue
-            task = Task(number, job, data, planned.transfer, force, own, leads)
-            future = client.submit(work, task, key=f"zssr-{token}-{number}", pure=False, retries=0)
-            held[future] = number, job, needed
-            running.add(future)
+            tasks.append(Task(number, job, data, planned.transfer, force, own, leads))
+            memories.append(needed)
+        if tasks:
+            # Dask takes those that are sent together in the order of their keys.
+            keys = [f"zssr-{token}-{sent + place:09}" for place in range(len(tasks))]
+            sent += len(tasks)
+            futures = client.map(_unless_stopped, tasks, key=keys, pure=False, retries=0, work=work, token=token)
+            for future, task in zip(futures, tasks, strict=True):
+                held[future] = task.number, task.job, estimates[task.number][1]
+            running.update(futures)
 
     def finish(job: Job, done: Done) -> None:
         outcome = done.outcome
@@ -232,53 +245,58 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
     while held:
         if client.status not in ("running", "connecting"):
             raise BatchError(_gone(report, planned))
-        if not stopping and watch.should_stop():
-            stopping = True
-            at_work = {key for keys in client.processing().values() for key in keys}
-            for future in [future for future in held if future.key not in at_work]:
-                number, job, _ = held.pop(future)
+        stopping = stopping or watch.should_stop()
+        if stopping and time.monotonic() - told > ASK_EVERY:  # again and again, for workers that come late
+            client.run(_stop, token, on_error="ignore")
+            told = time.monotonic()
+        for future, result in _soon(running):
+            number, job, _ = held.pop(future)
+            future.release()
+            if result is None:
                 waiting.append((number, job))
-                future.cancel()
-        try:
-            future = next(_soon(running))
-        except StopIteration:
-            continue
-        if future not in held:
-            continue  # cancelled
-        number, job, _ = held.pop(future)
-        finish(job, _done(future, job, report, planned))
-        future.release()
+            else:
+                finish(job, _done(result, job, report, planned))
         if not stopping:
             submit()
     report.left = len(waiting)
 
 
+_STOPPED: set[str] = set()  # in a worker: runs of which it begins no more jobs
+
+
+def _stop(token: str) -> None:
+    _STOPPED.add(token)
+
+
+def _unless_stopped(task: Task, work: Callable[[Task], Done], token: str) -> Done | None:
+    """None for a job that was not begun. Cancelling instead would lose count of those that just end or begin."""
+    return None if token in _STOPPED else work(task)
+
+
 def _memory_free(client: Any) -> float:
     """Bytes of all workers together; of this machine, where they say nothing."""
-    limits = [worker["memory_limit"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    limits = [worker["memory_limit"] for worker in workers_now(client)]
     return sum(limits) if limits and all(limits) else psutil.virtual_memory().available
 
 
-def _soon(running: Any) -> Iterator[Any]:
-    """The next finished future, if one finishes within a moment."""
-    end = time.monotonic() + 0.2
-    while not running.has_ready() and time.monotonic() < end and not running.is_empty():
-        time.sleep(0.002)
-    if running.has_ready():
-        yield next(running)
+def _soon(running: Any) -> list[tuple[Any, Any]]:
+    """The finished futures and their results, if any finish within a moment."""
+    with running.thread_condition:
+        if not running.has_ready():
+            running.thread_condition.wait(0.2)
+    return list(running.next_batch(block=False))
 
 
-def _done(future: Any, job: Job, report: Report, planned: Run) -> Done:
-    try:
-        done = future.result()
-    except distributed.KilledWorker:
+def _done(result: Any, job: Job, report: Report, planned: Run) -> Done:
+    """result: what Dask's as_completed gives: a task's own, or its error, or (type, error, traceback)."""
+    if isinstance(result, Done):
+        return result
+    error = result[1] if isinstance(result, tuple) else result
+    if isinstance(error, distributed.KilledWorker):
         return Done(dataclasses.replace(_failed(job, "every worker that tried it died; set aside"), state="lost"))
-    except (distributed.CancelledError, distributed.comm.CommClosedError):
+    if isinstance(error, distributed.CancelledError | distributed.comm.CommClosedError):
         raise BatchError(_gone(report, planned)) from None
-    except Exception as error:  # a fault of ours must not stop the others
-        return Done(_failed(job, f"{type(error).__name__}: {error}"))
-    assert isinstance(done, Done)
-    return done
+    return Done(_failed(job, f"{type(error).__name__}: {error}"))  # a fault of ours must not stop the others
 
 
 def _gone(report: Report, planned: Run) -> str:

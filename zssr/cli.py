@@ -563,12 +563,14 @@ def _batch(arguments: Sequence[str]) -> int:
         return BAD_USAGE
     if options.dry_run:
         return _batch_plan(planned)
-    if planned.scheduler is None:
-        print(f"{len(planned.jobs)} jobs; starting workers ...", file=sys.stderr, flush=True)
-    from zssr.batch import Watch, run
+    from zssr.batch import Watch, run, workers_of
     from zssr.report import check_report, write_report
 
     check_report(planned.report)
+    if planned.scheduler is None:
+        count = workers_of(planned)
+        fewer = f" ({planned.workers} asked; more than jobs or cores help nobody)" * (count < (planned.workers or 0))
+        print(f"{len(planned.jobs)} jobs; starting {count} workers{fewer} ...", file=sys.stderr, flush=True)
     stops = 0
 
     def stop(number: int, frame: object) -> None:

@@ -25,6 +25,22 @@ def dask_setup(worker: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class _Threads(distributed.WorkerPlugin):
+    """Sets how many threads torch takes in a worker.
+
+    A variable of the environment would come too late: a new process first imports the command's main module, and
+    torch with it.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def setup(self, worker: Any) -> None:
+        import torch  # not above: the server of the demo does without
+
+        torch.set_num_threads(self.count)  # of a process that is ours alone
+
+
 @contextlib.contextmanager
 def connected(
     scheduler: str | None, workers: int, threads: int | None, retries: int, preload: str
@@ -51,14 +67,17 @@ def connected(
             {
                 "distributed.scheduler.allowed-failures": retries,
                 "distributed.scheduler.worker-saturation": 1.0,  # jobs wait at the scheduler, not behind a long one
-                # Dask's own default would set threads here, for this process and all others that it starts.
-                "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536},
+                # Dask's own default sets threads here, for this process and all others that it starts, and has every
+                # freed page given back, which makes training a fifth slower.
+                "distributed.nanny.pre-spawn-environ": {},
+                "distributed.worker.profile.enabled": False,  # it stops training a hundred times a second to look
                 "distributed.worker.preload": ["zssr.cluster", preload],
                 "distributed.worker.memory.terminate": False,  # torch gives memory back late; the plan knows better
                 "distributed.worker.memory.pause": False,
                 "distributed.worker.memory.spill": False,
                 "distributed.worker.memory.target": False,
                 "distributed.admin.large-graph-warning-threshold": "1GB",
+                "distributed.deploy.lost-worker-timeout": "5 minutes",  # starting one anew takes a busy machine long
             }
         ),
         distributed.LocalCluster(
@@ -68,9 +87,25 @@ def connected(
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
-            env={} if threads is None else {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")},
             silence_logs=50,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        if threads is not None:
+            client.register_plugin(_Threads(threads))
         yield client
+
+
+def workers_now(client: distributed.Client) -> list[dict[str, Any]]:
+    """What the scheduler knows of each worker. Of a cluster of our own, missing ones are started again: Dask does so
+    when one dies, but gives up on one that dies while it starts.
+
+    Raises BatchError.
+    """
+    try:
+        found = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    except (OSError, TimeoutError) as error:
+        raise BatchError(f"the scheduler cannot be asked for its workers ({error})") from None
+    if isinstance(client.cluster, distributed.SpecCluster) and len(found) < (count := len(client.cluster.worker_spec)):
+        client.cluster.scale(count)
+    return found

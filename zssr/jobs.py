@@ -20,7 +20,7 @@ from zssr.targets import find, find_remote, is_remote, label
 
 # Keys of the whole file, beside the settings and `jobs`: what they must be, and their defaults.
 RUN_KEYS: dict[str, tuple[Any, Any, str]] = {
-    "workers": (int, None, "processes; default: one a GPU, else one a core"),
+    "workers": (int, None, "processes, at most one a core; default: one a GPU, else one a core"),
     "threads": (int, None, "of each worker; default: the cores shared out among them"),
     "scheduler": (str, None, "address of a running Dask scheduler, as tcp://host:8786; default: on this machine"),
     "transfer": (bool, False, "pictures travel through the cluster, for workers that do not see the paths"),
