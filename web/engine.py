@@ -20,7 +20,7 @@ from web.config import Config
 from web.table import Job, Table
 from web.tasks import TOPIC, Done, Look, Task, run, stop_name
 from zssr.cluster import connected, workers_now
-from zssr.errors import PictureError, ZssrError
+from zssr.errors import BatchError, PictureError, ZssrError
 
 LOOK_SECONDS = 60.0  # longest look at an upload
 LOOKS_AT_ONCE = 3  # that one visitor may ask for
@@ -109,7 +109,10 @@ class Engine:
     @property
     def workers(self) -> int:
         """How many there are at the moment."""
-        return len(workers_now(self._client))
+        try:
+            return len(workers_now(self._client))
+        except BatchError:
+            return 0
 
     # ------------------------------------------------------------------------------------ uploads
 
@@ -306,10 +309,12 @@ class Engine:
         swept = 0.0
         while not self._ended.wait(TICK):
             now = time.monotonic()
-            duties = [self._restart_the_deaf, self._end_the_late]
+            duties: list[Callable[[float], object]] = [self._restart_the_deaf, self._end_the_late]
             if now - swept > SWEEP_EVERY:
                 swept = now
-                duties += [self._remove_the_old, self._start_the_missing]
+                # Asked for, workers of ours that are missing are started again.
+                duties += [self._remove_the_old, lambda now: workers_now(self._looking)]
+                duties += [lambda now: workers_now(self._client)] if self._config.scheduler is None else []
             for duty in duties:
                 try:
                     duty(now)
@@ -325,10 +330,6 @@ class Engine:
             if self._config.scheduler is None and stopping.worker is not None:
                 log.info("job=%s does not heed the stop; its worker is started anew", key[0])
                 self._client.restart_workers([stopping.worker], raise_for_error=False)
-
-    def _start_the_missing(self, now: float) -> None:
-        for client in (self._client, self._looking):
-            workers_now(client)
 
     def _remove_the_old(self, now: float) -> None:
         for job in self._table.ended_before(time.time() - self._config.lifetime_hours * 3600):

@@ -171,9 +171,15 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
     waiting = sorted(enumerate(planned.jobs), key=lambda pair: (pair[0] in first, estimates[pair[0]][0], -pair[0]))
     weights: dict[str, tuple[Weights, ...]] = {}
     held: dict[Any, tuple[int, Job, int]] = {}
-    memory_free = _memory_free(client)
+    memory_here = memory_free = psutil.virtual_memory().available  # where workers name no limit
     stopping, told = False, 0.0
-    running = distributed.as_completed(with_results=True, raise_errors=False)
+    running = distributed.as_completed()
+
+    def at_hand() -> list[dict[str, Any]]:
+        try:
+            return workers_now(client)
+        except BatchError:
+            raise BatchError(_gone(report, planned)) from None
 
     def next_job() -> tuple[int, Job] | None:
         for position in range(len(waiting) - 1, max(-1, len(waiting) - 1 - 1000), -1):
@@ -185,9 +191,12 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
     slots, asked, sent = 1, 0.0, 0
 
     def submit() -> None:
-        nonlocal slots, asked, sent
+        nonlocal slots, asked, sent, memory_free
         if time.monotonic() - asked > ASK_EVERY:  # workers come and go
-            slots = sum(worker["nthreads"] for worker in workers_now(client)) or 1
+            workers = at_hand()
+            slots = sum(worker["nthreads"] for worker in workers) or 1
+            limits = [worker["memory_limit"] for worker in workers]
+            memory_free = sum(limits) if limits and all(limits) else memory_here
             asked = time.monotonic()
         if len(held) > slots + AHEAD // 2:
             return  # several together cost the scheduler little more than one
@@ -247,18 +256,26 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
             raise BatchError(_gone(report, planned))
         stopping = stopping or watch.should_stop()
         if stopping and time.monotonic() - told > ASK_EVERY:  # again and again, for workers that come late
-            client.run(_stop, token, on_error="ignore")
+            with contextlib.suppress(OSError):  # the scheduler is gone, which is seen above
+                client.run(_stop, token, on_error="ignore")
+            if not at_hand():
+                break  # nobody would take them up
             told = time.monotonic()
-        for future, result in _soon(running):
+        finished = _soon(running)
+        results = _gathered(finished, client)
+        for future in finished:
             number, job, _ = held.pop(future)
+            done = results[future] if future in results else _done(future, job, report, planned)
             future.release()
-            if result is None:
+            if done is None:
                 waiting.append((number, job))
             else:
-                finish(job, _done(result, job, report, planned))
+                finish(job, done)
         if not stopping:
             submit()
-    report.left = len(waiting)
+    for future in held:
+        future.cancel()
+    report.left = len(waiting) + len(held)
 
 
 _STOPPED: set[str] = set()  # in a worker: runs of which it begins no more jobs
@@ -273,30 +290,33 @@ def _unless_stopped(task: Task, work: Callable[[Task], Done], token: str) -> Don
     return None if token in _STOPPED else work(task)
 
 
-def _memory_free(client: Any) -> float:
-    """Bytes of all workers together; of this machine, where they say nothing."""
-    limits = [worker["memory_limit"] for worker in workers_now(client)]
-    return sum(limits) if limits and all(limits) else psutil.virtual_memory().available
-
-
-def _soon(running: Any) -> list[tuple[Any, Any]]:
-    """The finished futures and their results, if any finish within a moment."""
+def _soon(running: Any) -> list[Any]:
+    """The finished futures, if any finish within a moment."""
     with running.thread_condition:
         if not running.has_ready():
             running.thread_condition.wait(0.2)
     return list(running.next_batch(block=False))
 
 
-def _done(result: Any, job: Job, report: Report, planned: Run) -> Done:
-    """result: what Dask's as_completed gives: a task's own, or its error, or (type, error, traceback)."""
-    if isinstance(result, Done):
-        return result
-    error = result[1] if isinstance(result, tuple) else result
-    if isinstance(error, distributed.KilledWorker):
+def _gathered(futures: list[Any], client: Any) -> dict[Any, Done | None]:
+    """The results of those that succeeded, all in one go; none, where one of them cannot be had."""
+    fine = [future for future in futures if future.status == "finished"]
+    try:
+        return dict(zip(fine, client.gather(fine), strict=True))
+    except Exception:  # each is asked for by itself then, and says what ails it
+        return {}
+
+
+def _done(future: Any, job: Job, report: Report, planned: Run) -> Done | None:
+    try:
+        done: Done | None = future.result()
+    except distributed.KilledWorker:
         return Done(dataclasses.replace(_failed(job, "every worker that tried it died; set aside"), state="lost"))
-    if isinstance(error, distributed.CancelledError | distributed.comm.CommClosedError):
+    except (distributed.CancelledError, distributed.comm.CommClosedError):
         raise BatchError(_gone(report, planned)) from None
-    return Done(_failed(job, f"{type(error).__name__}: {error}"))  # a fault of ours must not stop the others
+    except Exception as error:  # a fault of ours must not stop the others
+        return Done(_failed(job, f"{type(error).__name__}: {error}"))
+    return done
 
 
 def _gone(report: Report, planned: Run) -> str:

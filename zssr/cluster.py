@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ import dask
 import distributed
 
 from zssr.errors import BatchError
+
+SCHEDULER_SECONDS = 10  # in which a scheduler has to answer
+_OWN: weakref.WeakSet[distributed.LocalCluster] = weakref.WeakSet()  # a caller's own clusters are not ours to change
 
 
 def cores() -> int:
@@ -54,7 +58,7 @@ def connected(
     """
     if scheduler is not None:
         try:
-            client = distributed.Client(scheduler, timeout=10)
+            client = distributed.Client(scheduler, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
             raise BatchError(f"scheduler {scheduler}: cannot be reached ({error})") from None
         with client:
@@ -91,21 +95,31 @@ def connected(
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        _OWN.add(cluster)
         if threads is not None:
             client.register_plugin(_Threads(threads))
         yield client
 
 
 def workers_now(client: distributed.Client) -> list[dict[str, Any]]:
-    """What the scheduler knows of each worker. Of a cluster of our own, missing ones are started again: Dask does so
-    when one dies, but gives up on one that dies while it starts.
+    """What the scheduler knows of each worker. Missing ones of a cluster of our own are started again.
 
-    Raises BatchError.
+    Dask starts one again when it dies, but gives up on one that dies while it starts. Raises BatchError.
     """
     try:
-        found = list(client.scheduler_info(n_workers=-1)["workers"].values())
+        identity = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=SCHEDULER_SECONDS)
     except (OSError, TimeoutError) as error:
-        raise BatchError(f"the scheduler cannot be asked for its workers ({error})") from None
-    if isinstance(client.cluster, distributed.SpecCluster) and len(found) < (count := len(client.cluster.worker_spec)):
-        client.cluster.scale(count)
+        raise BatchError(f"the scheduler does not say which workers it has ({error})") from None
+    found = list(identity["workers"].values())
+    if client.cluster in _OWN and len(found) < len(client.cluster.worker_spec):
+        client.cluster.loop.add_callback(_start_the_missing, client.cluster)
     return found
+
+
+async def _start_the_missing(cluster: distributed.LocalCluster) -> None:
+    if cluster.status is not distributed.Status.running:
+        return
+    for name, keeper in list(cluster.workers.items()):
+        if keeper.status in (distributed.Status.closed, distributed.Status.failed):
+            del cluster.workers[name]
+    await cluster  # starts those that it has not
