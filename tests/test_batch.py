@@ -171,12 +171,15 @@ def _dies(task: Task) -> Done:
     return stub(task)
 
 
-def test_workers_share_the_cores(tmp_path: Path) -> None:
+def test_workers_of_our_own(tmp_path: Path) -> None:
     source = pictures(tmp_path / "in", 3)
-    planned = make_run({"workers": 99, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source)}]})
+    planned = make_run({**QUICK, "workers": 99, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source)}]})
     assert workers_of(planned) == min(cores(), 3)
-    with connected(None, 2, 3, 0, "zssr.batch") as client:  # three threads: not what any default gives
+    with connected(None, 1, 3, 0, "zssr.batch") as client:  # three threads: not what any default gives
         assert client.submit(torch.get_num_threads).result() == 3
+        cluster: Any = client.cluster
+        cluster.sync(cluster.workers[0].close)  # the worker's keeper gives up
+        assert run(planned, client).count("made") == 3
 
 
 def test_a_job_that_kills_its_workers_is_set_aside(tmp_path: Path) -> None:
@@ -185,16 +188,6 @@ def test_a_job_that_kills_its_workers_is_set_aside(tmp_path: Path) -> None:
     report = run(config, work=_dies)
     assert [report.count(state) for state in ("made", "lost")] == [3, 1]
     assert not report.complete
-
-
-def test_a_worker_whose_keeper_gave_up_is_started_again(tmp_path: Path) -> None:
-    source = pictures(tmp_path / "in", 3)
-    config = {**QUICK, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source)}]}
-    with connected(None, 1, 1, 1, "zssr.batch") as client:
-        cluster: Any = client.cluster
-        cluster.sync(cluster.workers[0].close)
-        report = run(config, client)
-    assert report.count("made") == 3
 
 
 def _command(config: Path) -> list[str]:

@@ -79,7 +79,8 @@ def test_only_the_command_line_talks_or_reads_the_environment(path: Path) -> Non
             assert own or not seeds, node.lineno
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, "bare except"
-            boundary = path.name == "batch.py" and ast.unparse(node).count("type(error).__name__") == 1
+            told = ast.unparse(node)  # by name, or by asking for each result again
+            boundary = path.name == "batch.py" and told.count("type(error).__name__") + told.count("return {}") == 1
             assert boundary or ast.unparse(node.type) not in ("Exception", "BaseException"), node.lineno
 
 
