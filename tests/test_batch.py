@@ -24,6 +24,7 @@ import torch
 
 import zssr
 from zssr.batch import Done, Outcome, Task, Watch, run, workers_of
+from zssr.cli import main
 from zssr.cluster import connected, cores
 from zssr.errors import BatchError, OutputError
 from zssr.jobs import make_run
@@ -169,6 +170,18 @@ def _dies(task: Task) -> Done:
     if "00" in task.job.source:
         os._exit(1)
     return stub(task)
+
+
+def test_a_dry_run_knows_what_is_finished(
+    client: distributed.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, config = pictures(tmp_path / "in", 2), tmp_path / "c.json"
+    first = {**QUICK, "output": f"{tmp_path}/out/", "jobs": [{"image": str(source / "00.png")}]}
+    assert run(first, client).count("made") == 1
+    config.write_text(json.dumps({**first, "jobs": [{"image": str(source)}]}))
+    for arguments, count in (([], 1), (["--force"], 0), (["--set", "seed=1"], 0)):
+        assert main(["batch", str(config), "--dry-run", *arguments]) == 0
+        assert capsys.readouterr().out.count("  finished before\n") == count
 
 
 def test_workers_of_our_own(tmp_path: Path) -> None:

@@ -483,6 +483,14 @@ def _kept(job: Job, key: str, leads: bool) -> Done | None:
     return Done(outcome, weights=weights)
 
 
+def finished(job: Job) -> bool:
+    """Whether its result is there and would be kept. Of jobs that share weights, only the first one's can be told."""
+    try:
+        return _kept(job, key_of(_read(job), job.settings), leads=job.share is not None) is not None
+    except ZssrError:
+        return False  # the run will say why
+
+
 def _bytes_of(path: str) -> bytes:
     return read_remote(path, None) if is_remote(path) else Path(path).read_bytes()
 

@@ -562,7 +562,7 @@ def _batch(arguments: Sequence[str]) -> int:
             print(f"  {mistake}", file=sys.stderr)
         return BAD_USAGE
     if options.dry_run:
-        return _batch_plan(planned)
+        return _batch_plan(planned, options.force)
     from zssr.batch import Watch, run, workers_of
     from zssr.report import check_report, write_report
 
@@ -606,16 +606,23 @@ def _handled(number: int, handler: Any) -> Iterator[None]:
         signal.signal(number, before)
 
 
-def _batch_plan(planned: Run) -> int:
-    from zssr.batch import estimate, seconds_a_unit
+def _batch_plan(planned: Run, force: bool) -> int:
+    from zssr.batch import estimate, finished, seconds_a_unit
 
     rate = seconds_a_unit()
-    total = 0.0
+    total, done = 0.0, 0
     for job in planned.jobs:
+        if not force and finished(job):
+            done += 1
+            print(f"{job.where}: {job.source} -> {job.target}  finished before")
+            continue
         seconds = estimate(job)[0] * rate
         total += seconds
         print(f"{job.where}: {job.source} -> {job.target}  about {_duration(seconds)}")
-    print(f"{len(planned.jobs)} jobs, about {_duration(total)} on one worker of this machine")
+    print(
+        f"{len(planned.jobs)} jobs, {done} finished before, the others about {_duration(total)} on one worker of this"
+        " machine"
+    )
     return DONE
 
 
