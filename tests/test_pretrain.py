@@ -117,14 +117,14 @@ def test_samples_come_from_their_number(data: Path) -> None:
 
 def test_pairs_of_a_batch_are_of_one_kind(data: Path) -> None:
     samples = Pairs(load(find(data), list(find(data)), 48), 48, 2, 48, (5, 95), 0)
-    channels = [samples[number][0].shape[0] for number in range(48)]
-    assert channels[::2] == channels[1::2]
-    assert set(channels) == {3, 8}
+    kinds = [(samples[number][0].shape[0], samples[number][1].item()) for number in range(48)]
+    assert kinds[::2] == kinds[1::2]
+    assert set(kinds) == {(8, 1), (3, 2), (3, 3), (3, 4)}
     for number in (0, 2, 5, 9):
-        told, father = samples[number]
+        told, factor, father = samples[number]
         assert father.shape == (3, 48, 48)
         assert 0 < (told[:3] - father).abs().mean() < 0.1
-        assert all(torch.equal(a, b) for a, b in zip(samples[number], (told, father), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(samples[number], (told, factor, father), strict=True))
 
 
 def test_holes(data: Path) -> None:

@@ -192,10 +192,10 @@ def test_a_unet_is_the_first_estimate_of_a_mosaic(cat: Image, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("channels", "hints", "enlarges", "depth"),
-    [(3, 0, True, 8), (3, 5, False, 12), (1, 0, True, 8), (1, 3, False, 8), (3, 4, True, 10)],
+    ("channels", "hints", "factor", "depth"),
+    [(3, 0, 2, 8), (3, 5, 1, 12), (1, 0, 3.0, 8), (1, 3, 1, 8), (3, 4, 1.5, 10)],
 )
-def test_initial_weights_do_the_same_in_any_network(channels: int, hints: int, enlarges: bool, depth: int) -> None:
+def test_initial_weights_do_the_same_in_any_network(channels: int, hints: int, factor: float, depth: int) -> None:
     initial = untrained("meta", 0)
     assert isinstance(initial, Initial)
     rng = torch.Generator().manual_seed(0)
@@ -203,14 +203,14 @@ def test_initial_weights_do_the_same_in_any_network(channels: int, hints: int, e
         for parameter in initial.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=rng))
     network = Network(channels, depth=depth, hints=hints)
-    initial.begin(network, enlarges)
+    initial.begin(network, factor)
     x = torch.rand(1, channels, 32, 32, generator=rng)
     told = torch.rand(1, hints, 32, 32, generator=rng)
     seen = [x.expand(-1, 3, -1, -1)]
-    if not enlarges:
+    if factor == 1:
         seen += [told[:, :2], told[:, 2:].expand(-1, 3, -1, -1)]
     with torch.no_grad():
-        expected = initial(torch.cat(seen, 1))
+        expected = initial(torch.cat(seen, 1), torch.tensor([factor]))
         result = network(torch.cat([x, told], 1))
     assert (result - x).abs().mean() > 1e-3
     assert torch.allclose(result, expected if channels == 3 else expected.mean(1, keepdim=True), atol=1e-5)
@@ -221,14 +221,14 @@ def test_initial_weights_are_for_networks_of_their_kind() -> None:
     assert isinstance(initial, Initial)
     for network in (Network(3, width=32), Network(3, kernel_size=5), Network(3, depth=9), Network(3, depth=6)):
         with pytest.raises(PriorError, match="prior meta: is for networks"):
-            initial.begin(network, True)
+            initial.begin(network, 2)
 
 
 def test_starting_from_initial_weights(cat: Image, compressed: bytes, tmp_path: Path) -> None:
     quick: dict[str, Any] = {"num_epochs": 3, "crop_size": 32, "precision": "fp32"}
     initial = untrained("meta", 0)
     assert isinstance(initial, Initial)
-    for network in (initial.enlarging, initial.jpeg):  # they do nothing, which is no worse than the first estimate
+    for network in (initial.doubling, initial.jpeg):  # they do nothing, which is no worse than the first estimate
         network.tail.weight.data.zero_()
         network.tail.bias.data.zero_()
     good = str(tmp_path / "good.safetensors")

@@ -334,7 +334,7 @@ class _Run:
             return
         begun = copy.deepcopy(network)
         assert isinstance(prior.network, Initial)
-        prior.network.begin(begun, enlarges=degradation.scale != (1, 1))
+        prior.network.begin(begun, float(1 / min(degradation.scale)))
 
         def estimate(degradation: Chain, son: Tensor, size: Size) -> Tensor:
             told = torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)

@@ -189,28 +189,34 @@ class _Residual(nn.Module):
 
 
 class Initial(nn.Module):
-    """Initial weights for the network of one picture: one set for enlarging, one for JPEG pictures.
+    """Initial weights for the network of one picture: for enlarging by two, by more, and for JPEG pictures.
 
     After MZSR (Soh et al., CVPR 2020): trained on pairs of many pictures and damages, so that a few steps on one
-    picture suffice.
+    picture suffice. Twice the size is what most pictures are enlarged by, at once or as the first of several steps.
     """
 
     def __init__(self) -> None:
         super().__init__()
         rng = torch.random.default_generator
-        self.enlarging, self.jpeg = Network(RGB, rng=rng), Network(RGB, rng=rng, hints=JPEG_HINTS)
+        self.doubling, self.enlarging = Network(RGB, rng=rng), Network(RGB, rng=rng)
+        self.jpeg = Network(RGB, rng=rng, hints=JPEG_HINTS)
 
-    def forward(self, told: Tensor) -> Tensor:
-        """(N, 3, H, W), the base, or with a JPEG picture's hints behind it, to (N, 3, H, W)."""
-        return (self.enlarging if told.shape[1] == RGB else self.jpeg)(told)
+    def forward(self, told: Tensor, factor: Tensor) -> Tensor:
+        """(N, 3, H, W), the base, or with a JPEG picture's hints behind it, and the factor (N,), the same for all, to
+        (N, 3, H, W)."""
+        return self.held(factor[0].item())(told)
 
-    def begin(self, network: Network, enlarges: bool) -> None:
-        """Give the network these weights; it does then what these did, whatever its depth, if it is as wide.
+    def held(self, factor: float) -> Network:
+        """The network for a factor; 1: for JPEG pictures."""
+        return self.jpeg if factor == 1 else self.doubling if factor < 2.5 else self.enlarging
+
+    def begin(self, network: Network, factor: float) -> None:
+        """Give the network the weights for a factor; it does then what these did, whatever its depth, if it is as wide.
 
         A grey picture is seen as three equal channels. Hints that are not known here are not heeded at first.
         Raises PriorError for another width or size of the kernels.
         """
-        held = self.enlarging if enlarges else self.jpeg
+        held = self.held(factor)
         if network.head.weight.shape[::2] != held.head.weight.shape[::2]:
             width, size = held.head.weight.shape[0], held.head.weight.shape[-1]
             raise PriorError(f"prior meta: is for networks {width} wide with kernels of {size}x{size}")
@@ -225,7 +231,7 @@ class Initial(nn.Module):
         if network.channels == 1:
             base, contrast = base.sum(1, keepdim=True), contrast.sum(1, keepdim=True)
             tail, offset = tail.mean(0, keepdim=True), offset.mean(0, keepdim=True)
-        if network.hints == JPEG_HINTS - RGB + 1 and not enlarges:  # a grey picture's contrast
+        if network.hints == JPEG_HINTS - RGB + 1 and held is self.jpeg:  # a grey picture's contrast
             hints = torch.cat([hints[:, :-RGB], hints[:, -RGB:].sum(1, keepdim=True)], 1)
         elif network.hints != held.hints:
             hints = head.new_zeros(head.shape[0], network.hints, *head.shape[2:])

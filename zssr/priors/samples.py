@@ -25,7 +25,7 @@ from zssr.priors.families import REGION_HINTS
 from zssr.priors.pictures import Picture
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
-JPEG_EVERY = 8  # batches of `Pairs`: their first estimate takes ten times as long as that of smaller pictures
+ALL_KINDS = 8  # batches of `Pairs`; one of JPEG pictures: their first estimate takes ten times as long as the others'
 CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
 # What a network sees, one or more, and what it should give.
 Sample = tuple[Tensor, ...]
@@ -95,26 +95,28 @@ class Planes(Samples):
 
 
 class Pairs(Samples):
-    """((3 or more, side, side) base and hints, (3, side, side) father): what the network of one picture trains on.
+    """((3 or more, side, side) base and hints, () factor, (3, side, side) father): what the network of one picture
+    trains on.
 
-    Some batches are of JPEG pictures, the others of smaller ones.
+    One batch in eight is of JPEG pictures, one of pictures smaller by 3 or 4, the others of those half as large.
     """
 
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
-        if number // self.batch % JPEG_EVERY == 0:
+        batch = number // self.batch % ALL_KINDS
+        factor = 1 if batch == 0 else 2 if batch != ALL_KINDS // 2 else 3 + number // self.batch // ALL_KINDS % 2
+        if factor == 1:
             quality, sampling = self._quality(rng), ("4:2:0", "4:4:4")[int(rng.integers(2))]
             degradation: Degradation = Jpeg(standard_tables(quality), sampling)
         else:
-            degradation = _random_downscale(rng)
-        return _pair(self._crop(picture, self.crop, rng) / 255, degradation, 0)
+            degradation = _random_downscale(rng, factor)
+        return _pair(self._crop(picture, self.crop, rng) / 255, degradation, factor)
 
     @staticmethod
     def validation(picture: Tensor) -> Iterator[Sample]:
-        damages: list[Degradation] = [Downscale((Fraction(1, factor), Fraction(1, factor))) for factor in (2, 3, 4)]
-        damages += [Jpeg(standard_tables(quality)) for quality in VALIDATION_QUALITIES]
-        for degradation in damages:
-            seen, father = _pair(picture / 255, degradation, 0)
-            yield seen[None], father[None]
+        damages: list[tuple[int, Degradation]] = [(n, Downscale((Fraction(1, n), Fraction(1, n)))) for n in (2, 3, 4)]
+        damages += [(1, Jpeg(standard_tables(quality))) for quality in VALIDATION_QUALITIES]
+        for factor, degradation in damages:
+            yield tuple(x[None] for x in _pair(picture / 255, degradation, factor))
 
 
 class Holes(Samples):
@@ -181,16 +183,16 @@ def _scratches(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.array(drawn))[None, None]
 
 
-def _pair(father: Tensor, degradation: Degradation, seed: int) -> Sample:
-    rng = torch.Generator().manual_seed(seed)
+def _pair(father: Tensor, degradation: Degradation, factor: int) -> Sample:
+    rng = torch.Generator().manual_seed(0)
     size = (father.shape[-2], father.shape[-1])
     son = degradation.degrade(father, rng).clamp_(0, 1).mul_(255).round_().div_(255)
-    return torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)[0], father[0]
+    told = torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)
+    return told[0], torch.tensor(float(factor)), father[0]
 
 
-def _random_downscale(rng: np.random.Generator) -> Downscale:
-    """Factor 2, 3 or 4; bicubic, box, or Gaussian of any direction."""
-    factor = int(rng.choice([2, 2, 2, 3, 4]))
+def _random_downscale(rng: np.random.Generator, factor: int) -> Downscale:
+    """Bicubic, box, or Gaussian of any direction."""
     scale = (Fraction(1, factor), Fraction(1, factor))
     kind = rng.random()
     if kind < 0.7:
