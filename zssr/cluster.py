@@ -52,8 +52,8 @@ def connected(
     """A client of the scheduler at an address, or of a cluster of processes on this machine.
 
     Of the latter: workers: processes. threads: of each; None: the cores shared out among them; a single one takes
-    as many as it would outside a cluster, and gives the same bytes. retries: how often work
-    is tried again whose worker died. preload: a module that they import before they are given anything.
+    as many as it would outside a cluster, and gives the same bytes. retries: how often work is tried again whose worker
+    died. preload: a module that they import before they are given anything.
     Raises BatchError.
     """
     if scheduler is not None:
