@@ -27,6 +27,7 @@ from zssr.priors.pictures import Picture
 VALIDATION_QUALITIES = (10, 20, 30, 40)
 ALL_KINDS = 8  # batches of `Pairs`; one of JPEG pictures: their first estimate takes ten times as long as the others'
 CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
+MOST_SMALLER = 2.5  # how much smaller pictures are made before they are damaged: small ones are full of detail
 # What a network sees, one or more, and what it should give.
 Sample = tuple[Tensor, ...]
 
@@ -64,6 +65,16 @@ class Samples(Dataset[Sample]):
         top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[1:])
         x = torch.from_numpy(np.ascontiguousarray(picture[:, top : top + side, left : left + side])).float()[None]
         return dihedral(x, int(rng.integers(8))).contiguous()
+
+    def _detailed(self, picture: Picture, side: int, rng: np.random.Generator) -> Tensor:
+        """As `_crop`, but the most detailed of four, often of the picture made smaller: as small pictures are."""
+        factor = rng.choice([1, rng.uniform(1, MOST_SMALLER)])
+        length = min(round(side * factor), *picture.shape[1:])
+        x = max((self._crop(picture, length, rng) for _ in range(4)), key=lambda x: x.diff(dim=-1).abs().mean())
+        if length == side:
+            return x
+        x = functional.interpolate(x, (side, side), mode="bicubic", antialias=True)
+        return x.round_().clamp_(0, 255)
 
     def _quality(self, rng: np.random.Generator) -> int:
         low, high = self.qualities
@@ -109,7 +120,7 @@ class Pairs(Samples):
             degradation: Degradation = Jpeg(standard_tables(quality), sampling)
         else:
             degradation = _random_downscale(rng, factor)
-        return _pair(self._crop(picture, self.crop, rng) / 255, degradation, factor)
+        return _pair(self._detailed(picture, self.crop, rng) / 255, degradation, factor)
 
     @staticmethod
     def validation(picture: Tensor) -> Iterator[Sample]:
