@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -98,13 +99,27 @@ def test_what_is_not_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     scripted, pickled, bare = tmp_path / "a.pt", tmp_path / "b.pth", tmp_path / "c.safetensors"
     with pytest.warns(FutureWarning):  # still what such files are
         torch.jit.save(torch.jit.script(nn.Linear(2, 2)), scripted)
+    disguised = [tmp_path / "f.pt", tmp_path / "g.pth"]
+    for path in disguised:  # torch finds a file in an archive whatever the case of its name
+        with zipfile.ZipFile(scripted) as archive, zipfile.ZipFile(path, "w") as other:
+            for name in archive.namelist():
+                other.writestr(name.replace("/code/", "/CODE/"), archive.read(name))
     with pickled.open("wb") as file:
         pickle.dump({"weights": _Code()}, file)
     safetensors.torch.save_file({"strange": torch.zeros(2)}, bare)
+    safetensors.torch.save_file(
+        {f"body.{number}.weight": torch.zeros(3) for number in (0, 1)}, tmp_path / "h.safetensors"
+    )
     (tmp_path / "d.pth").write_bytes(b"nothing")
+    torch.save({"weights": torch.zeros(9)}, tmp_path / "i.pth")
+    (tmp_path / "i.pth").write_bytes((tmp_path / "i.pth").read_bytes()[:-40])
+    torch.save(torch.zeros(9), tmp_path / "j.pth")
     torch.save({"weights": _Code()}, tmp_path / "e.pth")
     for path, words in (
-        (scripted, "holds code"),
+        *((path, "holds code") for path in (scripted, *disguised)),
+        (tmp_path / "h.safetensors", "cannot be read"),
+        (tmp_path / "i.pth", "cannot be read"),
+        (tmp_path / "j.pth", "no weights by name"),
         (pickled, "more than weights|cannot be read"),
         (bare, "no architecture"),
         (tmp_path / "d.pth", "cannot be read|more than weights"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,11 +75,13 @@ def test_a_killed_training_goes_on_to_the_same_result(data: Path, tmp_path: Path
     time.sleep(np.random.default_rng().uniform(0, 0.3))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    kept = broken.with_suffix(".checkpoint").exists()  # unless it had ended before
     told: list[int] = []
     pretrain(
         "srcnn", data, broken, recipe, save_every=20, precision="fp32", device="cpu", overwrite=True,
         on_step=lambda step, loss: told.append(step),
     )  # fmt: skip
+    assert told[0] >= 40 or not kept
     assert curve(broken) == curve(whole)
     assert len(curve(whole).splitlines()) == 21
     weights = [safetensors.torch.load_file(path) for path in (whole, broken)]
@@ -101,6 +105,13 @@ def test_split_is_by_picture_and_does_not_move() -> None:
     assert {part: len(some) for part, some in parts.items()} == {"test": 5, "validation": 5, "training": 90}
     assert len(set().union(*map(set, parts.values()))) == 100
     assert split(names[::-1]) == parts
+    twice = [f"{folder}/{number}.png" for number in range(40) for folder in "xy"]
+    parts = split(twice)
+    assert split(twice[::-1]) == parts
+    bases = [{name.rpartition("/")[2] for name in some} for some in parts.values()]
+    assert sum(map(len, bases)) == 40  # the same name is in one part only
+    with pytest.raises(PictureError, match="different names"):
+        split([f"{number}/a.png" for number in range(9)])
 
 
 def test_samples_come_from_their_number(data: Path) -> None:
@@ -127,6 +138,21 @@ def test_pairs_of_a_batch_are_of_one_kind(data: Path) -> None:
         assert all(torch.equal(a, b) for a, b in zip(samples[number], (told, factor, father), strict=True))
 
 
+def test_detailed_crops(data: Path) -> None:
+    flat = np.full((3, 64, 300), 128, np.uint8)
+    flat[:, :, 200:] = np.random.default_rng(0).integers(0, 256, (3, 64, 100))
+    samples = Pairs([flat], 100, 1, 48, (5, 95), 0)
+    rng = np.random.default_rng(1)
+    crops = [samples._detailed(flat, 48, rng) for _ in range(60)]
+    assert all(crop.shape == (1, 3, 48, 48) and crop.min() >= 0 and crop.max() <= 255 for crop in crops)
+    # About three of five places show only grey; all four tries seldom do.
+    assert sum(crop.std().item() > 1 for crop in crops) > 45
+    noise = [crop.diff(dim=-1).abs().mean().item() for crop in crops if crop.std() > 1]
+    assert min(noise) < 0.5 * max(noise)  # smaller ones are smoother
+    exact = flat[:, :48, 252:]
+    assert samples._detailed(exact, 48, rng).sum().item() == exact.sum()
+
+
 def test_holes(data: Path) -> None:
     samples = Holes(load(find(data), list(find(data)), 64), 40, 2, 64, (5, 95), 0)
     for number in range(40):
@@ -151,6 +177,15 @@ def test_shards_give_the_same_training(data: Path, tmp_path: Path, capsys: pytes
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     with pytest.raises(OutputError, match="is not empty"):
         pack(data, tmp_path / "shards", 1)
+    with pytest.raises(PictureError, match="packed already"):
+        pack(tmp_path / "shards", tmp_path / "again", 1)
+    shutil.copytree(data, tmp_path / "broken")
+    (tmp_path / "broken" / "9.png").write_bytes(b"nothing")
+    with pytest.raises(PictureError, match=r"9\.png"):
+        pack(tmp_path / "broken", tmp_path / "again", 0.03)
+    assert not list((tmp_path / "again").iterdir())
+    for path in (tmp_path / "shards").iterdir():
+        assert path.stat().st_mode & 0o777 == (data / "0.png").stat().st_mode & 0o777
     (tmp_path / "shards" / "pictures-00000.safetensors").write_bytes(b"nothing")
     with pytest.raises(PictureError, match="cannot be read"):
         find(tmp_path / "shards")
@@ -168,10 +203,14 @@ def test_going_on_from_weights(data: Path, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="is of the family srcnn, not carcnn"):
         pretrain("carcnn", data, tmp_path / "c.safetensors", recipe_for("carcnn", crop=16), start=first)
     network, card = load_weights(first)
-    parts = {"training": card.pictures["test"], "validation": [], "test": []}
-    save_weights(first, network.state_dict(), dataclasses.replace(card, pictures=parts))
-    with pytest.raises(PriorError, match="now kept apart"):
-        pretrain("srcnn", data, tmp_path / "c.safetensors", recipe, start=first)
+    kept_apart = {"training": [f"elsewhere/{card.pictures['test'][0]}"], "validation": [], "test": []}
+    changes: list[dict[str, Any]] = [
+        {"pictures": kept_apart}, {"start": {"further_pictures": kept_apart["training"]}},
+    ]  # fmt: skip
+    for change in changes:
+        save_weights(first, network.state_dict(), dataclasses.replace(card, **change))
+        with pytest.raises(PriorError, match="now kept apart"):
+            pretrain("srcnn", data, tmp_path / "c.safetensors", recipe, start=first)
 
 
 def test_rate_rises_and_falls() -> None:
@@ -278,7 +317,16 @@ def test_weights_that_are_none(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.safetensors"
     pretrain("srcnn", data, out, TINY, workers=0)
     with safetensors.safe_open(out, "pt") as file:
-        card = file.metadata()["card"].replace('"family": "srcnn"', '"family": "carcnn"')
-    safetensors.torch.save_file(safetensors.torch.load_file(out), out, {"card": card})
+        card = json.loads(file.metadata()["card"])
+    held = safetensors.torch.load_file(out)
+    changes: list[dict[str, Any]] = [
+        {"family": ["srcnn"]}, {"validation": None}, {"pictures": None}, {"pictures": {"training": 5}},
+        {"pictures": {"training": []}}, {"validation": {"before": 1, "after": "2"}},
+    ]  # fmt: skip
+    for change in changes:
+        safetensors.torch.save_file(held, out, {"card": json.dumps(card | change)})
+        with pytest.raises(PriorError, match="holds no card"):
+            load_weights(out)
+    safetensors.torch.save_file(held, out, {"card": json.dumps(card | {"family": "carcnn"})})
     with pytest.raises(PriorError, match="do not fit"):
         load_weights(out)

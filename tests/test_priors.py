@@ -17,13 +17,14 @@ from zssr.degrade.jpeg import standard_tables
 from zssr.errors import PriorError
 from zssr.image import Image
 from zssr.network import Network
-from zssr.priors import load_prior, own
+from zssr.priors import load_prior, load_priors, own
 from zssr.priors.cards import FAMILIES, Card, save_weights, untrained
 from zssr.priors.families import Initial
 from zssr.priors.own import ComponentsPrior, RegionPrior
 
 QUICK: dict[str, Any] = {"num_epochs": 15, "model_width": 8, "model_depth": 4, "crop_size": 32, "precision": "fp32"}
-CARD = Card("srcnn", {}, "nothing", "CC0", {"training": []}, 1, 1, {"before": 30.0, "after": 31.0}, "", "")
+PARTS: dict[str, list[str]] = {"training": [], "validation": [], "test": []}
+CARD = Card("srcnn", {}, "nothing", "CC0", PARTS, 1, 1, {"before": 30.0, "after": 31.0}, "", "")
 
 
 def weights(path: Path, family: str, noise: float) -> Path:
@@ -125,6 +126,8 @@ def test_priors_side_by_side(cat: Image, tmp_path: Path, capsys: pytest.CaptureF
     command = ["evaluate", str(tmp_path / "pictures"), "--damage", "jpeg:10", "--num-epochs", "0", "-q"]
     assert main([*command, "--prior", f"none,{path}", "--json", str(tmp_path / "a.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert "priors used: on none" in lines
+    assert json.loads((tmp_path / "a.json").read_text())[str(path)]["priors_used"] == {}
     assert [line.split()[:2] for line in lines[-2:]] == [["none", "0"], ["mine.safetensors", "8129"]]
     assert set(json.loads((tmp_path / "a.json").read_text())) == {"none", str(path)}
     assert main([*command, "--prior", f"none,{path}", "--save", str(tmp_path)]) == 2
@@ -133,6 +136,18 @@ def test_priors_side_by_side(cat: Image, tmp_path: Path, capsys: pytest.CaptureF
 def test_unknown_priors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PriorError, match="neither a name nor"):
         load_prior("nonsense")
+    with pytest.raises(PriorError, match="did you mean jpegnet"):
+        load_prior("JPEGNET")
+    with pytest.raises(PriorError, match=r"together by \+"):
+        load_prior("srcnn,meta")
+    with pytest.raises(PriorError, match="is missing"):
+        load_priors("jpegnet+")
+    path = weights(tmp_path / "a+b,c.safetensors", "srcnn", 0)
+    assert load_priors(str(path)).components is not None
+    for name in "ab":
+        zssr.save(Image(torch.rand(3, 16, 16)), tmp_path / f"{name}.png")
+    assert main([str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--prior", "nonsense"]) == 2
+    assert capsys.readouterr().err.count("nonsense") == 1
     with pytest.raises(PriorError, match="no such file"):
         load_prior(str(tmp_path / "nothing.safetensors"))
     assert main(["priors", str(tmp_path / "nothing.safetensors")]) == 1
@@ -204,6 +219,8 @@ def test_initial_weights_do_the_same_in_any_network(channels: int, hints: int, f
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=rng))
     network = Network(channels, depth=depth, hints=hints)
     initial.begin(network, factor)
+    held = initial.jpeg if factor == 1 else initial.enlarging if factor == 3 else initial.doubling
+    assert torch.equal(network.pairs[0][0].weight, held.pairs[0][0].weight)
     x = torch.rand(1, channels, 32, 32, generator=rng)
     told = torch.rand(1, hints, 32, 32, generator=rng)
     seen = [x.expand(-1, 3, -1, -1)]
@@ -220,7 +237,7 @@ def test_initial_weights_are_for_networks_of_their_kind() -> None:
     initial = untrained("meta", 0)
     assert isinstance(initial, Initial)
     for network in (Network(3, width=32), Network(3, kernel_size=5), Network(3, depth=9), Network(3, depth=6)):
-        with pytest.raises(PriorError, match="prior meta: is for networks"):
+        with pytest.raises(PriorError, match="is for networks"):
             initial.begin(network, 2)
 
 
@@ -245,6 +262,18 @@ def test_starting_from_initial_weights(cat: Image, compressed: bytes, tmp_path: 
         assert "other pictures" not in worse.unknown
         assert worse.sidecar()["priors"] == []
         assert torch.equal(worse.image.pixels, zssr.restore(source, **more, **quick).image.pixels)
+        begun = zssr.restore(source, prior=good, begin=result.weights, **more, **quick)
+        for unused in (zssr.restore(source, prior=good, **more, **{**quick, "num_epochs": 0}), begun):
+            assert any("no training began with it: not used" in note for note in unused.notes)
+            assert "other pictures" not in unused.unknown
+            assert unused.sidecar()["priors"] == []
+    initial.enlarging.tail.weight.data.fill_(0.1)
+    save_weights(Path(good), initial.state_dict(), Card(**{**CARD.__dict__, "family": "meta"}))
+    for scale, used in ((2, True), (3, False)):
+        result = zssr.restore(small, prior=good, scale=scale, **quick)
+        assert bool(result.plan.priors.used()) == used
+    with pytest.raises(PriorError, match="is for networks of 8, 10, 12"):
+        zssr.restore(small, prior=good, scale=2, model_depth=6, **quick)
     result = zssr.restore(small, prior=good, noise=20, **quick)
     assert any("for enlarging and for JPEG" in note for note in result.notes)
 
@@ -254,6 +283,10 @@ def test_priors_together(compressed: bytes, tmp_path: Path) -> None:
     second = str(weights(tmp_path / "b.safetensors", "meta", 0))
     result = zssr.restore(compressed, prior=f"{first}+{second}", num_epochs=3, crop_size=32)
     assert sum(note.startswith("prior") for note in result.notes) == 2
+    rejected = str(weights(tmp_path / "c.safetensors", "srcnn", 0.1))
+    alone = zssr.restore(compressed, prior=second, num_epochs=3, crop_size=32)
+    both = zssr.restore(compressed, prior=f"{rejected}+{second}", num_epochs=3, crop_size=32)
+    assert both.notes[1:] == alone.notes  # judged against what is used, not against what is not
     with pytest.raises(PriorError, match="for the same thing"):
         zssr.restore(compressed, prior=f"{first}+{first}")
 

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zssr import settings as all_settings
-from zssr.errors import OutputError, SettingsError, ZssrError
+from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
 from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, WRITABLE
 from zssr.settings import Settings
 from zssr.targets import Found, find, label
@@ -238,8 +239,13 @@ def _restore(arguments: Sequence[str], started: float) -> int:
     if jobs:
         with shell.waiting("loading ..."):
             from zssr.degrade.downscale import read_kernel
+            from zssr.priors import load_priors
             from zssr.restoration import restore  # noqa: F401
         read_kernel(settings.kernel)
+        try:
+            load_priors(settings.prior)  # once for all pictures
+        except PriorError as error:
+            raise SettingsError(str(error)) from None
     for job in jobs:
         name = str(job.path or "standard input")
         try:
@@ -720,11 +726,11 @@ def _pretrain(arguments: Sequence[str]) -> int:
     whole, real = _number("int"), _number("float")
     parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next four: the family's")
     parser.add_argument("--batch", type=whole, metavar="N", help="crops in a step")
-    parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8")
+    parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8 (unet 64, meta 24)")
     parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
     parser.add_argument("--qualities", metavar="LOW,HIGH", help="JPEG qualities to train for")
     parser.add_argument("--seed", type=whole, metavar="N", help="of weights and crops")
-    parser.add_argument("--start", metavar="FILE", help="weights of the family to begin with")
+    parser.add_argument("--start", metavar="NAME|FILE", help="weights of the family to begin with")
     parser.add_argument("--workers", type=whole, default=1, metavar="N", help="processes that make crops; default 1")
     parser.add_argument("--save-every", type=whole, default=500, metavar="N", help="steps between checkpoints")
     parser.add_argument("--licence", default="unknown", metavar="TEXT", help="of the pictures, for the card")
@@ -733,19 +739,28 @@ def _pretrain(arguments: Sequence[str]) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
+    from zssr.priors import shipped
     from zssr.priors.pretrain import pretrain, recipe_for
 
     recipe = recipe_for(
         options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr,
         qualities=options.qualities, seed=options.seed,
     )  # fmt: skip
-    with _Shell(options.quiet, False, sys.stdout).steps(options.family, recipe.steps) as on_step:
-        card = pretrain(
-            options.family, Path(options.data), Path(options.out), recipe, workers=options.workers,
-            device=options.device, precision=options.precision, save_every=options.save_every,
-            licence=options.licence, start=None if options.start is None else Path(options.start),
-            overwrite=options.overwrite, on_step=on_step,
-        )  # fmt: skip
+    start = None if options.start is None else shipped().get(options.start, Path(options.start))
+    checkpoint = Path(options.out).with_suffix(".checkpoint")
+    shell = _Shell(options.quiet, False, sys.stdout)
+    if checkpoint.exists():
+        shell.say(f"going on from {checkpoint}")
+    try:
+        with shell.steps(options.family, recipe.steps) as on_step:
+            card = pretrain(
+                options.family, Path(options.data), Path(options.out), recipe, workers=options.workers,
+                device=options.device, precision=options.precision, save_every=options.save_every,
+                licence=options.licence, start=start, overwrite=options.overwrite, on_step=on_step,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = f"; the same command goes on from {checkpoint}" if checkpoint.exists() else ", before a checkpoint"
+        return _complain(f"interrupted{kept}", INTERRUPTED)
     if not options.quiet:
         before, after = card.validation["before"], card.validation["after"]
         print(f"{options.out}: {before:.2f} -> {after:.2f} dB on pictures kept apart, {card.seconds} s")
@@ -776,7 +791,7 @@ def _pack(arguments: Sequence[str]) -> int:
 
         shards = pack(Path(options.folder), Path(options.out), options.shard_MB, on_picture)
     if not options.quiet:
-        print(f"{options.out}: {shards} shards")
+        print(f"{options.out}: {shards} shard{'s' * (shards > 1)}")
     return DONE
 
 
@@ -875,14 +890,14 @@ def _evaluate(arguments: Sequence[str]) -> int:
         print(score.row(), flush=True)
 
     tables = {}
-    priors = settings.prior.split(",")
+    priors = [settings.prior] if Path(settings.prior).is_file() else settings.prior.split(",")
     if options.longest is not None and options.longest < 16:
         raise SettingsError(f"evaluate: --longest {options.longest} must be at least 16")
     if not options.results:
         from zssr.priors import load_priors
 
-        for prior in priors:  # all of them before hours of work
-            load_priors(prior)
+        # All of them before hours of work.
+        parameters = {prior: sum(one.parameters for one in load_priors(prior).used()) for prior in priors}
     only = None if options.part is None else _part_of(options.part, priors)
     if len(priors) > 1 and options.save is not None:
         raise SettingsError("evaluate: --save needs one --prior, as the results would have the same names")
@@ -899,9 +914,12 @@ def _evaluate(arguments: Sequence[str]) -> int:
             )
         print(table.mean().row())
         print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
+        if prior != "none" and not options.results:
+            of = f"of {len(table.scores)} pictures"
+            print("priors used: " + (", ".join(f"{name} on {n} {of}" for name, n in table.used.items()) or "on none"))
         tables[prior] = table
-    if len(priors) > 1:
-        _compare_priors(tables)
+    if len(tables) > 1:
+        _compare_priors(tables, parameters)
     if options.json_file:
         from zssr.image import write
 
@@ -912,13 +930,12 @@ def _evaluate(arguments: Sequence[str]) -> int:
 
 def _part_of(part: str, priors: Sequence[str]) -> frozenset[str]:
     """The names of the pictures that all of these were trained on, or that were kept apart from all."""
-    from zssr.priors import load_prior
+    from zssr.priors import load_priors
     from zssr.priors.own import Prior
 
     parts = ("training",) if part == "training" else ("validation", "test")
     found = []
-    for name in (one for prior in priors if prior != "none" for one in prior.split("+")):
-        prior = load_prior(name)
+    for prior in (one for names in priors for one in load_priors(names).used()):
         if isinstance(prior, Prior):
             found.append(frozenset(Path(name).name for part in parts for name in prior.card.pictures[part]))
     if not found:
@@ -926,14 +943,12 @@ def _part_of(part: str, priors: Sequence[str]) -> frozenset[str]:
     return frozenset.intersection(*found)
 
 
-def _compare_priors(tables: dict[str, Table]) -> None:
-    from zssr.priors import load_prior
-
+def _compare_priors(tables: dict[str, Table], parameters: dict[str, int]) -> None:
     print(f"\n{'prior':24}{'parameters':>12}{'PSNR':>9}{'gain':>7}{'SSIM':>9}{'PSNR-B':>9}{'CPU s':>9}")
     for name, table in tables.items():
         mean = table.mean()
-        parameters = 0 if name == "none" else sum(load_prior(one).parameters for one in name.split("+"))
+        blocks = f"{mean.psnr_b:.2f}" if math.isfinite(mean.psnr_b) else "-"
         print(
-            f"{Path(name).name[:23]:24}{parameters:12}{mean.psnr:9.2f}{mean.psnr - mean.before_psnr:+7.2f}"
-            f"{mean.ssim:9.4f}{mean.psnr_b:9.2f}{mean.cpu_seconds:9.1f}"
+            f"{Path(name).name[:23]:24}{parameters[name]:12}{mean.psnr:9.2f}{mean.psnr - mean.before_psnr:+7.2f}"
+            f"{mean.ssim:9.4f}{blocks:>9}{mean.cpu_seconds:9.1f}"
         )

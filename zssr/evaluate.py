@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -85,12 +86,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Table:
-    """All scores of a folder."""
+    """All scores of a folder. used: on how many pictures each prior was used; it is left out where it does harm."""
 
     scores: tuple[Score, ...]
     protocol: str
     settings: Settings
     peak_megabytes: float
+    used: dict[str, int]
 
     def mean(self) -> Score:
         fields = [field.name for field in dataclasses.fields(Score) if field.name != "name"]
@@ -111,6 +113,7 @@ class Table:
             "mean": finite(self.mean()),
             "pictures": [finite(score) for score in self.scores],
             "peak_megabytes": self.peak_megabytes,
+            "priors_used": self.used,
         }
 
 
@@ -189,6 +192,7 @@ def evaluate(
         given = Fraction(str(damage.scale or 1)).limit_denominator(100)
         factor = (given, given)
     scores = []
+    used: Counter[str] = Counter()
     paths = [path for path in _pictures(folder) if only is None or path.name in only]
     if not paths:
         raise PictureError(f"{folder}: holds none of the {len(only or ())} pictures asked for")
@@ -230,8 +234,9 @@ def evaluate(
         if save is not None:
             images.save(result.image, outputs[path], overwrite=settings.overwrite)
         scores.append(score)
+        used.update(prior.name for prior in result.plan.priors.used())
         on_score(score)
-    return Table(tuple(scores), _protocol(damage, factor), settings, _peak_megabytes())
+    return Table(tuple(scores), _protocol(damage, factor), settings, _peak_megabytes(), dict(used))
 
 
 @dataclass(frozen=True)
@@ -382,7 +387,7 @@ def score_results(results: Path, truth: Path, settings: Settings, on_score: Call
         )  # fmt: skip
         scores.append(score)
         on_score(score)
-    return Table(tuple(scores), _protocol(Damage(), _factor(settings)), settings, _peak_megabytes())
+    return Table(tuple(scores), _protocol(Damage(), _factor(settings)), settings, _peak_megabytes(), {})
 
 
 def _belongs(stem: str, key: str) -> bool:

@@ -18,10 +18,11 @@ from zssr.degrade.downscale import read_kernel
 from zssr.degrade.jpeg import nearest_quality
 from zssr.device import choose_device, choose_precision
 from zssr.diagnose import Finding
-from zssr.errors import DeviceError, SettingsError
+from zssr.errors import DeviceError, PriorError, SettingsError
 from zssr.image import Image
-from zssr.network import forward_flops
+from zssr.network import Network, forward_flops
 from zssr.priors import Foreign, Priors, load_priors
+from zssr.priors.families import Initial
 from zssr.priors.own import RegionPrior
 from zssr.pyramid import LARGEST_SIDE
 from zssr.resample import Size, ratio
@@ -265,6 +266,13 @@ def make_plan(image: Image, settings: Settings) -> Plan:
         effort.networks * per_pixel * (trained + applied) if learns else 0.0, tuple(notes),
     )  # fmt: skip
     _check_memory(out_size, plan.memory)
+    if priors.initial is not None and learns:  # before hours of work
+        assert isinstance(priors.initial.network, Initial)
+        network = Network(network_channels, plan.width, depth, plan.kernel_size)
+        try:
+            priors.initial.network.begin(network, float(1 / min(final.scale)))
+        except PriorError as error:
+            raise PriorError(f"prior {priors.initial.name}: {error}") from None
     return plan
 
 
@@ -285,15 +293,16 @@ def _fitting(priors: Priors, damage: Damage, enlarges: bool, notes: list[str]) -
     kinds = {type(part) for part in damage.parts}
     enlarges = enlarges or damage.whole_mosaic is not None
     if priors.components is not None and Jpeg not in kinds:
-        notes.append(f"prior {priors.components.name}: repairs JPEG compression, and there is none to undo")
+        notes.append(f"prior {priors.components.name}: repairs JPEG compression, and there is none to undo: not used")
         priors = dataclasses.replace(priors, components=None)
     if isinstance(priors.picture, RegionPrior) and (enlarges or not priors.picture.fits(Chain(damage.parts))):
+        why = "at the picture's own size only; repair first, then enlarge" if enlarges else "and for nothing beside it"
         notes.append(
-            f"prior {priors.picture.name}: is for one part that is pixelated, blurred or missing, not for this"
+            f"prior {priors.picture.name}: is for one part that is pixelated, blurred or missing, {why}: not used"
         )
         priors = dataclasses.replace(priors, picture=None)
     if priors.initial is not None and not (enlarges or kinds == {Jpeg}):
-        notes.append(f"prior {priors.initial.name}: is for enlarging and for JPEG compression alone, not for this")
+        notes.append(f"prior {priors.initial.name}: is for enlarging and for JPEG compression alone: not used")
         priors = dataclasses.replace(priors, initial=None)
     return priors
 
@@ -324,7 +333,8 @@ def training_of(settings: Settings, steps: int, has_mosaic: bool = False, begun:
     given = {name: getattr(settings, name) for name in names}
     training = Training(steps, **{name: chosen[name] if value is None else value for name, value in given.items()})
     if training.lr_stop > training.lr:
-        raise SettingsError(f"lr_stop {training.lr_stop:g}: must not be larger than lr {training.lr:g}")
+        whose = " (for weights to begin with and so few steps)" if begun and settings.lr is None else ""
+        raise SettingsError(f"lr_stop {training.lr_stop:g}: must not be larger than lr {training.lr:g}{whose}")
     return training
 
 

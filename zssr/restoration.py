@@ -299,17 +299,18 @@ class _Run:
             )
             priors = dataclasses.replace(self.plan.priors, components=None, picture=None)
             self.plan = dataclasses.replace(self.plan, steps=tuple(steps), priors=priors)
+            self._own_pairs = [
+                dataclasses.replace(pair, degradation=_without_prior(pair.degradation)) for pair in self._own_pairs
+            ]
 
     def _is_worth_it(self, name: str, with_prior: float, without: float) -> bool:
         """And says so. Raises PriorError where it is not and only a better one is wanted."""
-        words = (
-            f"prior {name}: {with_prior * 255:.2f} grey levels of error on pairs of this picture,"
-            f" {without * 255:.2f} without it"
-        )
+        error = "no numbers" if math.isnan(with_prior) else f"{with_prior * 255:.2f} grey levels of error"
+        words = f"prior {name}: {error} on pairs of this picture, {without * 255:.2f} without it"
         worth = with_prior <= without + HARMLESS
         if not worth and self.settings.prior_strict:
             raise PriorError(f"{words}; leave --prior-strict out to go on without")
-        self.notes.append(words if worth else f"{words}: not used")
+        self.notes.append(f"{words}: {'used' if worth else 'not used'}")
         return worth
 
     def _begun(self, network: Network, number: int) -> bool:
@@ -366,6 +367,11 @@ class _Run:
         if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
             alpha = fit(alpha, (pixels.shape[-2], pixels.shape[-1])).clamp_(0, 1)
         image = dataclasses.replace(self.input, pixels=pixels, alpha=alpha, notes=(), jpeg=None)
+        initial = self.plan.priors.initial
+        if initial is not None and (self.begin or not self.learned):
+            self.notes.append(f"prior {initial.name}: no training began with it: not used")
+            priors = dataclasses.replace(self.plan.priors, initial=None)
+            self.plan = dataclasses.replace(self.plan, priors=priors)
         seconds = time.monotonic() - self.started
         if self.settings.budget is not None and seconds > 1.2 * self.settings.budget:
             self.notes.append(f"the budget of {self.settings.budget:g} s is too short for this picture")

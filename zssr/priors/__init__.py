@@ -28,7 +28,9 @@ def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior | For
     known = shipped()
     path = known.get(name, Path(name))
     if path.suffix.lower() not in foreign.SUFFIXES:
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name.lower(), known, 1)
+        if "," in name:
+            raise PriorError(f"prior '{name}': join two that are used together by +")
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}" if known else ""
         raise PriorError(
             f"prior '{name}': is neither a name nor a file of weights ({', '.join(foreign.SUFFIXES)}){hint}"
@@ -61,9 +63,11 @@ def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int 
     Raises PriorError.
     """
     held: dict[str, Prior | Foreign] = {}
-    for name in names.split("+"):
+    for name in [names] if Path(names).is_file() else names.split("+"):
         if name == "none":
             continue
+        if not name:
+            raise PriorError(f"prior '{names}': a name or a file is missing")
         prior = load_prior(name, precision)
         for other in held.values():
             if "initial" not in (prior.role, other.role) or prior.role == other.role:

@@ -192,7 +192,8 @@ class Initial(nn.Module):
     """Initial weights for the network of one picture: for enlarging by two, by more, and for JPEG pictures.
 
     After MZSR (Soh et al., CVPR 2020): trained on pairs of many pictures and damages, so that a few steps on one
-    picture suffice. Twice the size is what most pictures are enlarged by, at once or as the first of several steps.
+    picture suffice. Twice the size has its own as most pictures are enlarged by it. On a way of several factors the
+    last one's are taken for all.
     """
 
     def __init__(self) -> None:
@@ -219,10 +220,10 @@ class Initial(nn.Module):
         held = self.held(factor)
         if network.head.weight.shape[::2] != held.head.weight.shape[::2]:
             width, size = held.head.weight.shape[0], held.head.weight.shape[-1]
-            raise PriorError(f"prior meta: is for networks {width} wide with kernels of {size}x{size}")
+            raise PriorError(f"is for networks {width} wide with kernels of {size}x{size}")
         least = 2 + 2 * len(held.pairs)
         if network.single is not None or len(network.pairs) < len(held.pairs):
-            raise PriorError(f"prior meta: is for networks of {least}, {least + 2}, {least + 4} or so layers")
+            raise PriorError(f"is for networks of {least}, {least + 2}, {least + 4} or so layers")
         # Of the head's inputs: those of the base, of its contrast, and of hints; each channel with its fold's places.
         head = held.head.weight.detach().unflatten(1, (-1, FOLD**2))
         base, contrast, hints = head.split([RGB, RGB, held.hints], 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -36,25 +38,16 @@ class Foreign:
         self.sha256 = sha256_of(path)
         held = _metadata(path)
         self.licence = next((held[key] for key in LICENCE_KEYS if key in held), "unknown")
-        if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
-            raise PriorError(f"{path}: holds code (TorchScript), which is not run; give its weights")
         try:
-            loaded = spandrel.ModelLoader("cpu").load_from_file(path)
+            weights = spandrel.canonicalize_state_dict(_weights(path))
+            loaded = spandrel.ModelLoader("cpu").load_from_state_dict(weights)
         except spandrel.UnsupportedModelError:
             raise PriorError(f"{path}: is of no architecture that is known") from None
         except pickle.UnpicklingError as error:
             raise PriorError(f"{path}: holds more than weights, which is not loaded ({_line(error)})") from None
-        except (
-            OSError,
-            EOFError,
-            RuntimeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            TypeError,
-            AssertionError,
-            safetensors.SafetensorError,
-        ) as error:  # fmt: skip - whatever a file that is no network leads to
+        except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, AssertionError,
+                RecursionError, ImportError, safetensors.SafetensorError) as error:  # fmt: skip
+            # Whatever a file that is no network leads to.
             raise PriorError(f"{path}: cannot be read as a network ({_line(error)})") from None
         if not isinstance(loaded, spandrel.ImageModelDescriptor):
             raise PriorError(f"{path}: needs a mask beside the picture, which is not supported")
@@ -100,6 +93,24 @@ def _where_damaged(degradation: Chain, x: Tensor, y: Tensor) -> Tensor:
 def is_own(path: Path) -> bool:
     """Whether a file was made by zssr: it holds a card. Raises PriorError for one that cannot be read."""
     return "card" in _metadata(path)
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    """What a file holds, by torch's loader of weights only: unlike spandrel's, which runs TorchScript, it runs nothing
+    that a file brings. Raises PriorError and what the loaders do."""
+    if path.suffix.lower() == ".safetensors":
+        return safetensors.torch.load_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it looks like TorchScript, or is of an old format
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        if "TorchScript" in str(error):
+            raise PriorError(f"{path}: holds code (TorchScript), which is not run; give its weights") from None
+        raise
+    if not isinstance(held, dict):
+        raise PriorError(f"{path}: holds no weights by name")
+    return held
 
 
 def _metadata(path: Path) -> dict[str, str]:

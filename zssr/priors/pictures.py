@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +74,19 @@ def split(names: Sequence[str]) -> dict[str, list[str]]:
     """
     if len(names) < 3:
         raise PictureError(f"{len(names)} pictures: at least 3 are needed, for training, validation and test")
-    ordered = sorted(names, key=lambda name: hashlib.sha256(name.rpartition("/")[2].encode()).digest())
-    few = max(1, len(ordered) // 20)
-    return {"test": ordered[:few], "validation": ordered[few : 2 * few], "training": ordered[2 * few :]}
+    bases = sorted({base_of(name) for name in names}, key=lambda base: hashlib.sha256(base.encode()).digest())
+    if len(bases) < 3:
+        raise PictureError(f"{len(names)} pictures have {len(bases)} different names; at least 3 are needed")
+    few = max(1, len(bases) // 20)
+    parts = {"test": bases[:few], "validation": bases[few : 2 * few], "training": bases[2 * few :]}
+    place = {base: number for number, base in enumerate(bases)}
+    ordered = sorted(names, key=lambda name: (place[base_of(name)], name))
+    return {part: [name for name in ordered if base_of(name) in some] for part, some in parts.items()}
+
+
+def base_of(name: str) -> str:
+    """The file's own name, without its folders."""
+    return name.rpartition("/")[2]
 
 
 def load(found: dict[str, Path], names: Sequence[str], smallest: int) -> list[Picture]:
@@ -90,8 +101,10 @@ def load(found: dict[str, Path], names: Sequence[str], smallest: int) -> list[Pi
         else:
             picture = _decoded(path)
         if min(picture.shape[1:]) < smallest:
+            which = f"{path}: {name}" if isinstance(picture, Packed) else f"{path}:"
             raise PictureError(
-                f"{path}: {name} of {picture.shape[2]}x{picture.shape[1]} is smaller than a crop of {smallest}"
+                f"{which} of {picture.shape[2]}x{picture.shape[1]} is smaller than a crop of {smallest}; leave it"
+                " out, or give a smaller --crop"
             )
         pictures.append(picture)
     return pictures
@@ -110,22 +123,26 @@ def pack(folder: Path, out: Path, shard_megabytes: float, on_picture: Callable[[
     if shard_megabytes <= 0:
         raise OutputError("shards must have a size above 0")
     found = find(folder)
+    if any(path.match(SHARD_GLOB) for path in found.values()):
+        raise PictureError(f"{folder}: is packed already")
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise OutputError(f"{out}: is not empty; give a new folder")
         held: dict[str, np.ndarray] = {}
         shards = 0
-        for number, (name, path) in enumerate(found.items(), 1):
-            held[name] = _decoded(path)
-            if number == len(found) or sum(pixels.nbytes for pixels in held.values()) >= shard_megabytes * 1e6:
-                aside = out / f".{SHARD_NAME.format(shards)}.part"
-                safetensors.numpy.save_file(held, aside)
-                aside.rename(out / SHARD_NAME.format(shards))
-                shards += 1
-                held = {}
-            if on_picture is not None:
-                on_picture(number, len(found))
+        with tempfile.TemporaryDirectory(prefix=".", dir=out) as aside:  # all of them or none
+            for number, (name, path) in enumerate(found.items(), 1):
+                held[name] = _decoded(path)
+                if number == len(found) or sum(pixels.nbytes for pixels in held.values()) >= shard_megabytes * 1e6:
+                    # Not by save_file, which lets nobody else read them.
+                    (Path(aside) / SHARD_NAME.format(shards)).write_bytes(safetensors.numpy.save(held))
+                    shards += 1
+                    held = {}
+                if on_picture is not None:
+                    on_picture(number, len(found))
+            for path in Path(aside).iterdir():
+                path.rename(out / path.name)
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{out}: cannot be written ({error})") from None
     return shards

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Sampler
 from zssr.device import choose_device, choose_precision, computing, repeatable
 from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
 from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
-from zssr.priors.pictures import Picture, find, load, split
+from zssr.priors.pictures import Picture, base_of, find, load, split
 from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
 
 VALIDATION_SIDE = 240
@@ -87,7 +87,7 @@ def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Rec
     for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
         if not getattr(recipe, name) >= smallest:
             raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
-    if recipe.crop % (whole := {"unet": 32, "meta": SMALLEST_SIDE}.get(family, 8)):
+    if recipe.crop % (whole := {"unet": 64, "meta": 24}.get(family, 8)):
         raise SettingsError(f"crop {recipe.crop}: must be a multiple of {whole}")
     return recipe
 
@@ -184,17 +184,21 @@ def pretrain(
     found = find(data)
     names = split(list(found))
     sizes = [found[name].stat().st_size for part in names.values() for name in part]
-    begun, earlier = (None, None) if start is None else _begun(start, family, {*names["validation"], *names["test"]})
-    same = {"family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes, "start": earlier}
+    begun, earlier = (None, None) if start is None else _begun(start, family, names)
+    samples = SAMPLES.get(family, Planes)
+    network = begun or untrained(family, recipe.seed)
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    same = {
+        "family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes, "start": earlier,
+        "network": shapes, "samples": samples.version,
+    }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     held = _read_checkpoint(checkpoint, fingerprint, where)
-    samples = SAMPLES.get(family, Planes)
     training = samples(
         load(found, names["training"], recipe.crop), recipe.steps * recipe.batch, recipe.batch, recipe.crop,
         recipe.qualities, recipe.seed,
     )  # fmt: skip
-    validation = _validation(samples, load(found, names["validation"], max(recipe.crop, SMALLEST_SIDE)))
-    network = begun or untrained(family, recipe.seed)
+    validation = _validation(samples, load(found, names["validation"], max(recipe.crop, samples.smallest)))
     network = network.to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
@@ -282,16 +286,20 @@ def _loss(kind: str, restored: Tensor, whole: Tensor, seen: Tensor) -> Tensor:
     return (error.abs().mean((1, 2, 3)) / before).mean()
 
 
-def _begun(start: Path, family: str, kept_apart: set[str]) -> tuple[nn.Module, dict[str, Any]]:
-    """The network to begin with, and what the card says of it."""
+def _begun(start: Path, family: str, names: dict[str, list[str]]) -> tuple[nn.Module, dict[str, Any]]:
+    """The network to begin with, and what the card says of it. names: of the pictures, by part."""
     network, card = load_weights(start)
     if card.family != family:
         raise PriorError(f"{start}: is of the family {card.family}, not {family}")
-    seen = kept_apart & set(card.pictures["training"])
+    trained_on = {*card.pictures["training"], *(card.start or {}).get("further_pictures", ())}
+    kept_apart = {*names["validation"], *names["test"]}
+    # By the names of files alone, as folders are moved and joined.
+    seen = {base_of(name) for name in kept_apart} & {base_of(name) for name in trained_on}
     if seen:
         raise PriorError(f"{start}: was trained on {min(seen)} and {len(seen) - 1} more that are now kept apart")
     return network.requires_grad_(True).train(), {
         "sha256": sha256_of(start), "steps": card.steps, "seconds": card.seconds, "start": card.start,
+        "further_pictures": sorted(trained_on - set(names["training"])),
     }  # fmt: skip
 
 

@@ -33,7 +33,14 @@ Sample = tuple[Tensor, ...]
 
 
 class Samples(Dataset[Sample]):
-    """Sample number i of a family. Subclasses say how a crop is damaged."""
+    """Sample number i of a family. Subclasses say how a crop is damaged.
+
+    version: raised when the same number gives another sample, so that no training goes on with others than it began
+    with. smallest: side of a picture that `validation` can use.
+    """
+
+    version = 1
+    smallest = 24
 
     def __init__(
         self, pictures: Sequence[Picture], count: int, batch: int, crop: int, qualities: tuple[int, int], seed: int
@@ -112,6 +119,8 @@ class Pairs(Samples):
     One batch in eight is of JPEG pictures, one of pictures smaller by 3 or 4, the others of those half as large.
     """
 
+    version = 2
+
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         batch = number // self.batch % ALL_KINDS
         factor = 1 if batch == 0 else 2 if batch != ALL_KINDS // 2 else 3 + number // self.batch // ALL_KINDS % 2
@@ -132,6 +141,8 @@ class Pairs(Samples):
 
 class Holes(Samples):
     """((6, side, side), (3, side, side) father): parts pixelated, blurred or missing; see `families.UNet`."""
+
+    smallest = 64
 
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         father = self._crop(picture, self.crop, rng) / 255
