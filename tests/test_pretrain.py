@@ -23,7 +23,8 @@ from zssr.cli import main
 from zssr.errors import OutputError, PictureError, PriorError, SettingsError, ZssrError
 from zssr.priors.cards import FAMILIES, load_weights, save_weights
 from zssr.priors.pictures import find, load, pack, split
-from zssr.priors.pretrain import RECIPES, pretrain, rate, recipe_for
+from zssr.priors.pretrain import pretrain, rate
+from zssr.priors.recipes import RECIPES, recipe_for
 from zssr.priors.samples import Holes, Pairs, Planes
 
 TINY = recipe_for("srcnn", steps=12, batch=2, crop=16)
@@ -116,7 +117,7 @@ def test_split_is_by_picture_and_does_not_move() -> None:
 
 def test_samples_come_from_their_number(data: Path) -> None:
     pictures = load(find(data), list(find(data)), 16)
-    first, again = (Planes(pictures, 50, 2, 16, (5, 95), 0) for _ in range(2))
+    first, again = (Planes(pictures, recipe_for("jpegnet", steps=25, batch=2, crop=16)) for _ in range(2))
     for number in (0, 7, 23):
         assert all(torch.equal(a, b) for a, b in zip(first[number], again[number], strict=True))
         damaged, table, whole = first[number]
@@ -127,7 +128,8 @@ def test_samples_come_from_their_number(data: Path) -> None:
 
 
 def test_pairs_of_a_batch_are_of_one_kind(data: Path) -> None:
-    samples = Pairs(load(find(data), list(find(data)), 48), 48, 2, 48, (5, 95), 0)
+    recipe = recipe_for("meta", steps=24, batch=2, crop=48)
+    samples = Pairs(load(find(data), list(find(data)), 48), recipe)
     kinds = [(samples[number][0].shape[0], samples[number][1].item()) for number in range(48)]
     assert kinds[::2] == kinds[1::2]
     assert set(kinds) == {(8, 1), (3, 2), (3, 3), (3, 4)}
@@ -141,7 +143,7 @@ def test_pairs_of_a_batch_are_of_one_kind(data: Path) -> None:
 def test_detailed_crops(data: Path) -> None:
     flat = np.full((3, 64, 300), 128, np.uint8)
     flat[:, :, 200:] = np.random.default_rng(0).integers(0, 256, (3, 64, 100))
-    samples = Pairs([flat], 100, 1, 48, (5, 95), 0)
+    samples = Pairs([flat], recipe_for("meta", steps=100, batch=1, crop=48))
     rng = np.random.default_rng(1)
     crops = [samples._detailed(flat, 48, rng) for _ in range(60)]
     assert all(crop.shape == (1, 3, 48, 48) and crop.min() >= 0 and crop.max() <= 255 for crop in crops)
@@ -154,7 +156,7 @@ def test_detailed_crops(data: Path) -> None:
 
 
 def test_holes(data: Path) -> None:
-    samples = Holes(load(find(data), list(find(data)), 64), 40, 2, 64, (5, 95), 0)
+    samples = Holes(load(find(data), list(find(data)), 64), recipe_for("unet", steps=20, batch=2, crop=64))
     for number in range(40):
         told, father = samples[number]
         region = told[3] > 0
@@ -211,6 +213,22 @@ def test_going_on_from_weights(data: Path, tmp_path: Path) -> None:
         save_weights(first, network.state_dict(), dataclasses.replace(card, **change))
         with pytest.raises(PriorError, match="now kept apart"):
             pretrain("srcnn", data, tmp_path / "c.safetensors", recipe, start=first)
+
+
+def test_one_factor_alone(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    changes: dict[str, Any] = {"steps": 2, "batch": 1, "crop": 24, "lr": 1e-3}
+    pretrain("meta", data, first, recipe_for("meta", factors="1,2,3", **changes), workers=0, device="cpu")
+    card = pretrain("meta", data, second, recipe_for("meta", factors="2", **changes), workers=0, start=first)
+    assert card.recipe["factors"] == [2]
+    weights = [safetensors.torch.load_file(path) for path in (first, second)]
+    for name in weights[0]:
+        assert torch.equal(weights[0][name], weights[1][name]) == (not name.startswith("doubling")), name
+    for factors in ("5", "", "2,x"):
+        with pytest.raises(SettingsError, match="give some of 1,2,3,4"):
+            recipe_for("meta", factors=factors)
+    with pytest.raises(SettingsError, match="for meta only"):
+        recipe_for("unet", factors="2")
 
 
 def test_rate_rises_and_falls() -> None:

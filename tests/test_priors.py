@@ -89,6 +89,18 @@ def test_the_prior_takes_the_place_of_the_filter(cat: Image) -> None:
     assert jpeg.same_coefficients(base, y) > 0.9
 
 
+def test_a_hash_that_differs_is_refused(tmp_path: Path) -> None:
+    path = weights(tmp_path / "a@0123abcd.safetensors", "srcnn", 0)
+    held = load_prior(str(path))
+    assert load_prior(f"{path}@{held.sha256[:12].upper()}").sha256 == held.sha256
+    assert load_prior(f"meta@{load_prior('meta').sha256}").name == "meta"
+    wrong = f"{path}@{'0' * 12}"
+    with pytest.raises(PriorError, match=f"another file: its SHA-256 begins with {held.sha256[:12]}$"):
+        load_priors(wrong)
+    with pytest.raises(PriorError, match="no such file"):
+        load_prior(str(tmp_path / "b.safetensors@0123abcd"))
+
+
 def test_a_worse_prior_is_not_used(compressed: bytes, tmp_path: Path) -> None:
     path = weights(tmp_path / "bad.safetensors", "srcnn", 0.1)
     plain = zssr.restore(compressed, **QUICK)

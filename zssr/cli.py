@@ -729,6 +729,9 @@ def _pretrain(arguments: Sequence[str]) -> int:
     parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8 (unet 64, meta 24)")
     parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
     parser.add_argument("--qualities", metavar="LOW,HIGH", help="JPEG qualities to train for")
+    parser.add_argument(
+        "--factors", metavar="LIST", help="of meta: factors to train for, 1 for JPEG; default 1,2,3,4; others stay"
+    )
     parser.add_argument("--seed", type=whole, metavar="N", help="of weights and crops")
     parser.add_argument("--start", metavar="NAME|FILE", help="weights of the family to begin with")
     parser.add_argument("--workers", type=whole, default=1, metavar="N", help="processes that make crops; default 1")
@@ -740,11 +743,12 @@ def _pretrain(arguments: Sequence[str]) -> int:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     from zssr.priors import shipped
-    from zssr.priors.pretrain import pretrain, recipe_for
+    from zssr.priors.pretrain import pretrain
+    from zssr.priors.recipes import recipe_for
 
     recipe = recipe_for(
         options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr,
-        qualities=options.qualities, seed=options.seed,
+        qualities=options.qualities, factors=options.factors, seed=options.seed,
     )  # fmt: skip
     start = None if options.start is None else shipped().get(options.start, Path(options.start))
     checkpoint = Path(options.out).with_suffix(".checkpoint")

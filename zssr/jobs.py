@@ -262,11 +262,11 @@ def _check_files(settings: Settings, where: str, mistakes: list[str]) -> None:
         mistakes.append(f"{where}.mask: {settings.mask}: no such file")
     # torch takes seconds, and mistakes found before need none
     from zssr.degrade.downscale import read_kernel
-    from zssr.priors import shipped
+    from zssr.priors import located, shipped
 
     known = shipped()
     for name in settings.prior.split("+") if settings.prior != "none" else ():
-        if name not in known and not Path(name).is_file():
+        if not located(name)[0].is_file():
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
             mistakes.append(f"{where}.prior: '{name}' is neither a name nor a file; {hint}")

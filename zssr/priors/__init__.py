@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import torch
 
 from zssr.errors import PriorError
 from zssr.priors import foreign
-from zssr.priors.cards import FAMILIES, load_weights
+from zssr.priors.cards import FAMILIES, load_weights, sha256_of
 from zssr.priors.foreign import Foreign
 from zssr.priors.own import ComponentsPrior, Prior, RegionPrior
 
 WEIGHTS = Path(__file__).parent / "weights"
+_PINNED = re.compile(r"(.+)@([0-9a-fA-F]{8,64})")
 _ROLES: dict[str, type[Prior]] = {"components": ComponentsPrior, "picture": RegionPrior, "initial": Prior}
 
 
@@ -23,10 +25,17 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
+def located(name: str) -> tuple[Path, str]:
+    """A prior's file, which may not be there, and how its SHA-256 must begin: "meta@69ff5f06" names both."""
+    pinned = None if Path(name).is_file() else _PINNED.fullmatch(name)
+    name, digest = (pinned[1], pinned[2].lower()) if pinned else (name, "")
+    return shipped().get(name, Path(name)), digest
+
+
 def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior | Foreign:
     """A shipped prior by its name, or one from a file: of ours, or of another project. Raises PriorError."""
     known = shipped()
-    path = known.get(name, Path(name))
+    path, digest = located(name)
     if path.suffix.lower() not in foreign.SUFFIXES:
         near = difflib.get_close_matches(name.lower(), known, 1)
         if "," in name:
@@ -37,10 +46,12 @@ def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior | For
         )
     if not path.is_file():
         raise PriorError(f"prior {name}: no such file")
+    if not (found := sha256_of(path)).startswith(digest):
+        raise PriorError(f"prior {name}: is another file: its SHA-256 begins with {found[: len(digest)]}")
     if not foreign.is_own(path):
         return Foreign(path, precision)
     family = load_weights(path)[1].family
-    return _ROLES[FAMILIES[family].role](path, name if name in known else path.name, precision)
+    return _ROLES[FAMILIES[family].role](path, path.stem if path in known.values() else path.name, precision)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -27,6 +25,7 @@ from zssr.device import choose_device, choose_precision, computing, repeatable
 from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
 from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
 from zssr.priors.pictures import Picture, base_of, find, load, split
+from zssr.priors.recipes import Recipe
 from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
 
 VALIDATION_SIDE = 240
@@ -37,59 +36,7 @@ READ_EVERY = 20
 GREY_LEVEL = 1 / 255
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. crop: side in pixels. qualities: first and last. seed: of weights and samples.
-
-    loss: "l1", "l2", or "relative", each sample's mean absolute error over that of its first estimate: where damages
-    of very different sizes are learned together, each then counts alike.
-    """
-
-    steps: int
-    batch: int
-    crop: int
-    lr: float
-    loss: str
-    weight_decay: float = 0.0
-    qualities: tuple[int, int] = (5, 95)
-    seed: int = 0
-
-
-# Each after its paper, but for rates and batches, which fit short training with Adam.
-RECIPES = {
-    "srcnn": Recipe(steps=12_000, batch=16, crop=48, lr=1e-3, loss="l2", qualities=(8, 25)),
-    "carcnn": Recipe(steps=10_000, batch=32, crop=32, lr=1e-3, loss="l2", qualities=(8, 25)),
-    "resnet-car": Recipe(steps=8000, batch=8, crop=64, lr=5e-4, loss="l1", qualities=(5, 45)),
-    "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
-    "jpegnet": Recipe(steps=18_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
-    "unet": Recipe(steps=8000, batch=8, crop=128, lr=4e-4, loss="relative"),
-    "meta": Recipe(steps=12_000, batch=8, crop=72, lr=1e-3, loss="l1", qualities=(5, 95)),
-}
 SAMPLES: dict[str, type[Samples]] = {"unet": Holes, "meta": Pairs}  # the others repair single components
-
-
-def recipe_for(family: str, qualities: str | None = None, **changes: Any) -> Recipe:
-    """The family's recipe with what is given. qualities: "LOW,HIGH". Raises SettingsError."""
-    if family not in RECIPES:
-        near = difflib.get_close_matches(family, RECIPES, 1)
-        raise SettingsError(
-            f"family '{family}': must be one of {', '.join(RECIPES)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
-    given = {name: value for name, value in changes.items() if value is not None}
-    if qualities is not None:
-        low, _, high = qualities.partition(",")
-        if not (low.isdecimal() and high.isdecimal() and 1 <= int(low) <= int(high) <= 100):
-            raise SettingsError(f"qualities '{qualities}': give the first and the last, 1 to 100, as in 5,95")
-        given["qualities"] = (int(low), int(high))
-    recipe = dataclasses.replace(RECIPES[family], **given)
-    if recipe.seed >= 2**63:
-        raise SettingsError(f"seed {recipe.seed}: must be less than 2 ** 63")
-    for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
-        if not getattr(recipe, name) >= smallest:
-            raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
-    if recipe.crop % (whole := {"unet": 64, "meta": 24}.get(family, 8)):
-        raise SettingsError(f"crop {recipe.crop}: must be a multiple of {whole}")
-    return recipe
 
 
 class _From(Sampler[int]):
@@ -129,14 +76,14 @@ def validate(network: nn.Module, pairs: Sequence[Sample], device: torch.device) 
     return sum(before) / len(before), sum(after) / len(after)
 
 
-def _validation(samples: type[Samples], pictures: Sequence[Picture]) -> list[Sample]:
+def _validation(samples: type[Samples], recipe: Recipe, pictures: Sequence[Picture]) -> list[Sample]:
     """Pairs of the middle of each picture."""
     pairs: list[Sample] = []
     for picture in pictures:
         side = min(VALIDATION_SIDE, *(length // SMALLEST_SIDE * SMALLEST_SIDE for length in picture.shape[1:]))
         top, left = ((length - side) // 2 for length in picture.shape[1:])
         middle = torch.from_numpy(np.ascontiguousarray(picture[:, top : top + side, left : left + side])).float()[None]
-        pairs += samples.validation(middle)
+        pairs += samples.validation(middle, recipe)
     return pairs
 
 
@@ -194,11 +141,8 @@ def pretrain(
     }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     held = _read_checkpoint(checkpoint, fingerprint, where)
-    training = samples(
-        load(found, names["training"], recipe.crop), recipe.steps * recipe.batch, recipe.batch, recipe.crop,
-        recipe.qualities, recipe.seed,
-    )  # fmt: skip
-    validation = _validation(samples, load(found, names["validation"], max(recipe.crop, samples.smallest)))
+    training = samples(load(found, names["training"], recipe.crop), recipe)
+    validation = _validation(samples, recipe, load(found, names["validation"], max(recipe.crop, samples.smallest)))
     network = network.to(where).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -23,9 +23,12 @@ from zssr.degrade.jpeg import requantised, standard_tables, to_components
 from zssr.image import dihedral
 from zssr.priors.families import REGION_HINTS
 from zssr.priors.pictures import Picture
+from zssr.priors.recipes import Recipe
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
-ALL_KINDS = 8  # batches of `Pairs`; one of JPEG pictures: their first estimate takes ten times as long as the others'
+# The factors of one batch of `Pairs` after the other, 1 for JPEG: few of those, whose first estimate takes ten times as
+# long as the others', and most of 2, which is asked for most.
+FACTOR_OF_BATCH = (1, 2, 2, 2, 3, 2, 2, 2, 1, 2, 2, 2, 4, 2, 2, 2)
 CHROMA_SHARE = 0.25  # of samples that are chroma planes, with the chroma table
 MOST_SMALLER = 2.5  # how much smaller pictures are made before they are damaged: small ones are full of detail
 # What a network sees, one or more, and what it should give.
@@ -42,19 +45,16 @@ class Samples(Dataset[Sample]):
     version = 1
     smallest = 24
 
-    def __init__(
-        self, pictures: Sequence[Picture], count: int, batch: int, crop: int, qualities: tuple[int, int], seed: int
-    ) -> None:
-        """pictures: (3, H, W) uint8. count: of samples. crop: side. qualities: of JPEG, first and last."""
-        self.pictures, self.count, self.batch = pictures, count, batch
-        self.crop, self.qualities, self.seed = crop, qualities, seed
+    def __init__(self, pictures: Sequence[Picture], recipe: Recipe) -> None:
+        """pictures: (3, H, W) uint8."""
+        self.pictures, self.recipe = pictures, recipe
         self.areas = np.cumsum([picture.shape[1] * picture.shape[2] for picture in pictures])
 
     def __len__(self) -> int:
-        return self.count
+        return self.recipe.steps * self.recipe.batch
 
     def __getitem__(self, number: int) -> Sample:
-        rng = np.random.default_rng((self.seed, number))
+        rng = np.random.default_rng((self.recipe.seed, number))
         picture = self.pictures[int(np.searchsorted(self.areas, rng.integers(self.areas[-1]), side="right"))]
         return self.sample(picture, rng, number)
 
@@ -63,7 +63,7 @@ class Samples(Dataset[Sample]):
         raise NotImplementedError
 
     @staticmethod
-    def validation(picture: Tensor) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
         """Of the middle of a picture, (1, 3, H, W) grey levels; with a batch dimension."""
         raise NotImplementedError
 
@@ -84,7 +84,7 @@ class Samples(Dataset[Sample]):
         return x.round_().clamp_(0, 255)
 
     def _quality(self, rng: np.random.Generator) -> int:
-        low, high = self.qualities
+        low, high = self.recipe.qualities
         # The square: half of the samples come from the lowest quarter, where there is most to repair.
         return low + int((high + 1 - low) * rng.random() ** 2)
 
@@ -95,8 +95,12 @@ class Planes(Samples):
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         tables = standard_tables(self._quality(rng))
         # Chroma is seen at half the size, as files hold it, where the picture is large enough.
-        chroma = rng.random() < CHROMA_SHARE and min(picture.shape[1:]) >= 2 * self.crop and self.qualities[1] > 50
-        x = to_components(self._crop(picture, 2 * self.crop if chroma else self.crop, rng))
+        chroma = (
+            rng.random() < CHROMA_SHARE
+            and min(picture.shape[1:]) >= 2 * self.recipe.crop
+            and self.recipe.qualities[1] > 50
+        )
+        x = to_components(self._crop(picture, 2 * self.recipe.crop if chroma else self.recipe.crop, rng))
         component = int(rng.integers(1, 3)) if chroma else 0
         x = x[:, component : component + 1].round().clamp_(0, 255)
         if chroma:
@@ -105,7 +109,7 @@ class Planes(Samples):
         return requantised(x, table)[0] / 255, table, x[0] / 255
 
     @staticmethod
-    def validation(picture: Tensor) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
         x = to_components(picture)[:, :1].round().clamp(0, 255)
         for quality in VALIDATION_QUALITIES:
             table = torch.tensor(standard_tables(quality)[0], dtype=torch.float32)
@@ -116,26 +120,28 @@ class Pairs(Samples):
     """((3 or more, side, side) base and hints, () factor, (3, side, side) father): what the network of one picture
     trains on.
 
-    One batch in eight is of JPEG pictures, one of pictures smaller by 3 or 4, the others of those half as large.
+    All of a batch have one factor; see FACTOR_OF_BATCH.
     """
 
     version = 2
 
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
-        batch = number // self.batch % ALL_KINDS
-        factor = 1 if batch == 0 else 2 if batch != ALL_KINDS // 2 else 3 + number // self.batch // ALL_KINDS % 2
+        factors = [factor for factor in FACTOR_OF_BATCH if factor in self.recipe.factors]
+        factor = factors[number // self.recipe.batch % len(factors)]
         if factor == 1:
             quality, sampling = self._quality(rng), ("4:2:0", "4:4:4")[int(rng.integers(2))]
             degradation: Degradation = Jpeg(standard_tables(quality), sampling)
         else:
             degradation = _random_downscale(rng, factor)
-        return _pair(self._detailed(picture, self.crop, rng) / 255, degradation, factor)
+        return _pair(self._detailed(picture, self.recipe.crop, rng) / 255, degradation, factor)
 
     @staticmethod
-    def validation(picture: Tensor) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
         damages: list[tuple[int, Degradation]] = [(n, Downscale((Fraction(1, n), Fraction(1, n)))) for n in (2, 3, 4)]
         damages += [(1, Jpeg(standard_tables(quality))) for quality in VALIDATION_QUALITIES]
         for factor, degradation in damages:
+            if factor not in recipe.factors:
+                continue
             yield tuple(x[None] for x in _pair(picture / 255, degradation, factor))
 
 
@@ -145,11 +151,11 @@ class Holes(Samples):
     smallest = 64
 
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
-        father = self._crop(picture, self.crop, rng) / 255
-        return told_of_region(*_hole(father, _random_hole(self.crop, rng)))[0], father[0]
+        father = self._crop(picture, self.recipe.crop, rng) / 255
+        return told_of_region(*_hole(father, _random_hole(self.recipe.crop, rng)))[0], father[0]
 
     @staticmethod
-    def validation(picture: Tensor) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
         father = picture[..., : picture.shape[-2] // 32 * 32, : picture.shape[-1] // 32 * 32] / 255
         height, width = size = (father.shape[-2], father.shape[-1])
         middle = Region.rectangle(size, height // 4 // 8 * 8, width // 4 // 8 * 8, height // 2, width // 2)
