@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from fractions import Fraction
@@ -128,6 +129,24 @@ def test_constants_stay(degradation: Degradation) -> None:
     assert (degradation.base(y, (60, 60)) - grey).abs().max() < tolerance
 
 
+def moved(degradation: Degradation, move: int) -> Degradation:
+    """The same with its region flipped or rotated."""
+    if isinstance(degradation, Chain):
+        return Chain(tuple(moved(part, move) for part in degradation.parts))
+    if isinstance(degradation, Mosaic):
+        flipped = (move in (2, 6), move in (2, 4))
+        phase = [
+            (length - first) % side if flip else first
+            for flip, length, first, side in zip(
+                flipped, degradation.region.size, degradation.phase, degradation.cell, strict=True
+            )
+        ]
+        return Mosaic(Region(dihedral(degradation.region.pixels, move)), degradation.cell, (phase[0], phase[1]))
+    if isinstance(degradation, Blur | Missing) and degradation.region is not None:
+        return dataclasses.replace(degradation, region=Region(dihedral(degradation.region.pixels, move)))
+    return degradation
+
+
 def test_declared_symmetries_hold(degradation: Degradation, x: Tensor) -> None:
     assert 0 in degradation.symmetries
     if degradation.noisy:
@@ -138,7 +157,11 @@ def test_declared_symmetries_hold(degradation: Degradation, x: Tensor) -> None:
     compressed = is_compressed(degradation)
     for move in degradation.symmetries:
         after = dihedral(degradation.degrade(x, seeded()), move)
-        before = degradation.degrade(dihedral(x, move), seeded())
+        other = moved(degradation, move)
+        before = other.degrade(dihedral(x, move), seeded())
+        y, size = degradation.degrade(x, seeded()), (x.shape[-2], x.shape[-1])
+        hints = dihedral(degradation.hints(y, size), move)
+        assert torch.allclose(hints, other.hints(dihedral(y, move), size), rtol=0, atol=1e-5)
         # A coefficient on the edge of two whole numbers may fall either way; nothing else may differ.
         share = ((after - before).abs() > 1e-4).float().mean()
         assert share < 0.03 if compressed else share == 0, move
@@ -157,6 +180,8 @@ def test_symmetries_are_the_expected_ones() -> None:
     assert EXAMPLES["lopsided"].symmetries == {0}
     assert EXAMPLES["anisotropic"].symmetries == {0, 2, 4, 6}
     assert EXAMPLES["gaussian"].symmetries == set(range(8))
+    assert EXAMPLES["mosaic"].symmetries == {0, 2, 4, 6}
+    assert EXAMPLES["missing"].symmetries == EXAMPLES["blurred part"].symmetries == set(range(8))
     ellipse = tuple(tuple(np.exp(-(i**2) / 2 - j**2 / 8) for j in range(-4, 5)) for i in range(-4, 5))
     assert Downscale(HALF, ellipse).symmetries == {0, 2, 4, 6}
 

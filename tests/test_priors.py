@@ -15,7 +15,7 @@ from zssr.cli import main
 from zssr.degrade import Chain, Jpeg, Mosaic, Region
 from zssr.degrade.jpeg import standard_tables
 from zssr.errors import PriorError
-from zssr.image import Image
+from zssr.image import Image, dihedral
 from zssr.network import Network
 from zssr.priors import load_prior, load_priors, own
 from zssr.priors.cards import FAMILIES, Card, save_weights, untrained
@@ -203,6 +203,23 @@ def test_the_unet_sees_every_mosaic_from_a_cells_corner(cat: Image, tmp_path: Pa
             prior(chain, chain.degrade(x, torch.Generator()), size)[..., 48 - first : 88 - first, 48 - first :]
         )
     assert (results[0] - results[1][..., : results[0].shape[-1]]).abs().max() < 0.02
+
+
+def test_an_ensembled_unet_does_not_know_which_way_up(cat: Image, tmp_path: Path) -> None:
+    prior = load_prior(str(weights(tmp_path / "u.safetensors", "unet", 0.02)), torch.float32)
+    assert isinstance(prior, RegionPrior)
+    x = cat.pixels[None, :, :128, :128]
+    size = (128, 128)
+    mosaic = Mosaic(Region.rectangle(size, 32, 48, 48, 64), (8, 8))
+    for move in (1, 2, 4, 7):
+        other = Mosaic(Region(dihedral(mosaic.region.pixels, move)), (8, 8))
+        y = mosaic.degrade(x)
+
+        def difference(prior: RegionPrior) -> float:
+            turned = prior(Chain((other,)), dihedral(y, move), size)  # noqa: B023
+            return (turned - dihedral(prior(Chain((mosaic,)), y, size), move)).abs().max().item()  # noqa: B023
+
+        assert difference(prior.ensembled()) < 1e-4 < difference(prior)
 
 
 def test_a_unet_is_the_first_estimate_of_a_mosaic(cat: Image, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from zssr.network import FOLD, Network
 from zssr.plan import Plan, Step, begun_plan, make_plan, retrained
 from zssr.preview import OnPreview, Preview
 from zssr.priors.families import Initial
-from zssr.priors.own import ComponentsPrior
+from zssr.priors.own import ComponentsPrior, RegionPrior
 from zssr.pyramid import Pyramid
 from zssr.resample import Size, extended, fit, size_of
 from zssr.settings import Settings, make
@@ -441,12 +441,14 @@ class _Run:
         damage = self.plan.steps[-1].degradation.split()[1]
         if self.settings.ensemble and self.plan.priors.components is not None:
             damage = _with_prior(damage, self.plan.priors.components.ensembled())
+        if self.settings.ensemble and isinstance(damage.prior, RegionPrior):
+            damage = dataclasses.replace(damage, prior=damage.prior.ensembled())
         return damage.base(self.picture, self.plan.in_size)
 
     def _base(self, step: Step) -> Tensor:
-        if step.degradation.prior is not None:
-            return step.degradation.base(self.picture, step.size)
-        return step.degradation.split()[0].base(self._repaired, step.size)
+        if step.degradation.prior is None or step.size == self.plan.in_size:
+            return step.degradation.split()[0].base(self._repaired, step.size)
+        return step.degradation.base(self.picture, step.size)
 
     def _pyramid(self, degradation: Chain) -> Pyramid:
         picture = self._repaired.clamp(0, 1).to(self.plan.sampling)

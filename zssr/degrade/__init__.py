@@ -35,7 +35,7 @@ class Degradation(Protocol):
 
     @property
     def symmetries(self) -> frozenset[int]:
-        """The moves of image.dihedral that it commutes with."""
+        """The moves of image.dihedral that it, with its region moved alike, and its hints commute with."""
 
     @property
     def noisy(self) -> bool:

@@ -39,7 +39,7 @@ class Blur:
 
     @property
     def symmetries(self) -> frozenset[int]:
-        return self._filter.symmetries if self.region is None else frozenset({0})
+        return self._filter.symmetries
 
     @property
     def fair_at(self) -> float:

@@ -23,7 +23,7 @@ class Missing:
 
     region: Region
     scale: Scale = (Fraction(1), Fraction(1))
-    symmetries: frozenset[int] = frozenset({0})
+    symmetries: frozenset[int] = frozenset(range(8))
     noisy: bool = False
     fair_at: float = 1.0
     lead: tuple[int, int] = (0, 0)

@@ -33,7 +33,7 @@ class Mosaic:
     cell: tuple[int, int]
     phase: tuple[int, int] = (0, 0)
     scale: Scale = (Fraction(1), Fraction(1))
-    symmetries: frozenset[int] = frozenset({0})
+    symmetries: frozenset[int] = frozenset({0, 2, 4, 6})  # flips: hints tell rows from columns
     noisy: bool = False
     fair_at: float = 1.0
     hinted: bool = True

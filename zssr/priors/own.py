@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,7 +23,10 @@ REGION_TILE = 512
 
 
 class Prior:
-    """A trained network with its card."""
+    """A trained network with its card. moves: the flips and rotations whose results are averaged, as the first estimate
+    (Timofte et al., 2016)."""
+
+    moves = frozenset({0})
 
     def __init__(self, path: Path, name: str, precision: torch.dtype = torch.float32) -> None:
         """precision: the number format it computes in. Raises PriorError."""
@@ -33,21 +37,20 @@ class Prior:
         self.parameters = sum(parameter.numel() for parameter in self.network.parameters())
         self.sha256 = sha256_of(path)
 
-
-class ComponentsPrior(Prior):
-    """The first estimate of a JPEG picture's components; see `Jpeg.prior`.
-
-    passes: how often it is applied. moves: the flips and rotations whose results are averaged (Timofte et al., 2016).
-    """
-
-    passes = 1
-    moves = frozenset({0})
-
-    def ensembled(self) -> ComponentsPrior:
+    def ensembled(self) -> Self:
         """The same with all flips and rotations: slower and better."""
         other = copy.copy(self)
         other.moves = frozenset(range(8))
         return other
+
+
+class ComponentsPrior(Prior):
+    """The first estimate of a JPEG picture's components; see `Jpeg.prior`.
+
+    passes: how often it is applied.
+    """
+
+    passes = 1
 
     def __call__(self, planes: Tensor, steps: Tensor) -> Tensor:
         """(N, 1, h, w) in [0, 1] on whole blocks, and the table's steps, to the planes repaired; tiles do not show."""
@@ -92,8 +95,15 @@ class RegionPrior(Prior):
         margins = [(before, -(length + before) % UNet.MULTIPLE) for length, before in zip(size, lead, strict=True)]
         told, wanted = (extended(x, *margins) for x in (told, damaged.to(told)))
         halo = -(-FAMILIES[self.card.family].reach // UNet.MULTIPLE) * UNet.MULTIPLE
-        with torch.no_grad(), computing(y.device, self.precision):
-            restored = tiled(network, told, REGION_TILE, halo, wanted=wanted > 0)
+        results = []
+        for move in sorted(self.moves):
+            turned = dihedral(told, move)
+            if move % 2:  # what told of rows tells of columns now
+                turned = torch.cat([turned[:, :-2], turned[:, -2:].flip(1)], 1)
+            with torch.no_grad(), computing(y.device, self.precision):
+                result = tiled(network, turned, REGION_TILE, halo, wanted=dihedral(wanted, move) > 0)
+            results.append(dihedral_inverse(result, move))
+        restored = torch.stack(results).mean(0)
         restored = restored[..., lead[0] : lead[0] + size[0], lead[1] : lead[1] + size[1]].clamp(0, 1)
         if y.shape[1] == 1:
             restored = restored.mean(1, keepdim=True)
