@@ -114,11 +114,14 @@ def test_what_is_not_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     torch.save({"weights": torch.zeros(9)}, tmp_path / "i.pth")
     (tmp_path / "i.pth").write_bytes((tmp_path / "i.pth").read_bytes()[:-40])
     torch.save(torch.zeros(9), tmp_path / "j.pth")
+    torch.save({"weights": torch.zeros(9)}, tmp_path / "k.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "k.pth").write_bytes((tmp_path / "k.pth").read_bytes()[:18])
     torch.save({"weights": _Code()}, tmp_path / "e.pth")
     for path, words in (
         *((path, "holds code") for path in (scripted, *disguised)),
         (tmp_path / "h.safetensors", "cannot be read"),
         (tmp_path / "i.pth", "cannot be read"),
+        (tmp_path / "k.pth", "cannot be read"),
         (tmp_path / "j.pth", "no weights by name"),
         (pickled, "more than weights|cannot be read"),
         (bare, "no architecture"),

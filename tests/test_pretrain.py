@@ -338,7 +338,8 @@ def test_weights_that_are_none(data: Path, tmp_path: Path) -> None:
         card = json.loads(file.metadata()["card"])
     held = safetensors.torch.load_file(out)
     changes: list[dict[str, Any]] = [
-        {"family": ["srcnn"]}, {"validation": None}, {"pictures": None}, {"pictures": {"training": 5}},
+        {"start": "abc"}, {"start": {"further_pictures": 5}}, {"family": ["srcnn"]},
+        {"validation": None}, {"pictures": None}, {"pictures": {"training": 5}},
         {"pictures": {"training": []}}, {"validation": {"before": 1, "after": "2"}},
     ]  # fmt: skip
     for change in changes:

@@ -79,11 +79,12 @@ def apply(
             done = 0
 
 
-def padded_pixels(size: tuple[int, int], tile: int, reach: int) -> int:
-    """Pixels that the network sees in one pass over a picture of `size`, halos included."""
+def padded_pixels(size: tuple[int, int], tile: int, reach: int, wanted: Tensor | None = None) -> int:
+    """Pixels that the network sees in one pass over a picture of `size`, halos included; see `apply` for `wanted`."""
     return sum(
         (min(tile, size[0] - top) + 2 * reach) * (min(tile, size[1] - left) + 2 * reach)
         for top, left in _tiles(*size, tile)
+        if wanted is None or wanted[..., top : top + tile, left : left + tile].any()
     )
 
 

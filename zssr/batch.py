@@ -32,7 +32,7 @@ from zssr.cluster import connected, cores, workers_now
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
 from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
 from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, DEFAULTS, EFFORTS
-from zssr.priors import located
+from zssr.priors import located, names_in
 from zssr.restoration import Progress, Weights, restore
 from zssr.settings import Settings, parse_areas
 from zssr.targets import exists_remote, is_remote, read_remote, write_remote
@@ -342,9 +342,9 @@ def key_of(data: bytes, settings: Settings, weights: tuple[Weights, ...] = ()) -
 
 def _named_files(settings: Settings) -> bytes:
     """The hashes of the files that settings name: masks, kernels, priors."""
-    names = [settings.mask or "", settings.kernel, *settings.prior.split("+")]
+    names = [settings.mask or "", settings.kernel]
     names += [area.file or "" for text in (settings.mosaic, settings.blurred) for area in parse_areas("area", text)]
-    paths = [located(name)[0] for name in names if name]
+    paths = [*(Path(name) for name in names if name), *map(located, names_in(settings.prior))]
     return b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file())
 
 

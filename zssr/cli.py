@@ -742,15 +742,16 @@ def _pretrain(arguments: Sequence[str]) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
-    from zssr.priors import shipped
-    from zssr.priors.pretrain import pretrain
+    from zssr.priors import located
+    from zssr.priors.pretrain import check_out, pretrain
     from zssr.priors.recipes import recipe_for
 
     recipe = recipe_for(
         options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr,
         qualities=options.qualities, factors=options.factors, seed=options.seed,
     )  # fmt: skip
-    start = None if options.start is None else shipped().get(options.start, Path(options.start))
+    start = None if options.start is None else located(options.start)
+    check_out(Path(options.out))
     checkpoint = Path(options.out).with_suffix(".checkpoint")
     shell = _Shell(options.quiet, False, sys.stdout)
     if checkpoint.exists():
@@ -894,7 +895,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
         print(score.row(), flush=True)
 
     tables = {}
-    priors = [settings.prior] if Path(settings.prior).is_file() else settings.prior.split(",")
+    together = bool(options.results) or os.path.isfile(settings.prior)
+    priors = [settings.prior] if together else settings.prior.split(",")
     if options.longest is not None and options.longest < 16:
         raise SettingsError(f"evaluate: --longest {options.longest} must be at least 16")
     if not options.results:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zssr import settings as all_settings
-from zssr.errors import PictureError, SettingsError
+from zssr.errors import PictureError, PriorError, SettingsError
 from zssr.formats import FORMAT_OF_SUFFIX, WRITABLE
 from zssr.settings import Settings
 from zssr.targets import find, find_remote, is_remote, label
@@ -262,14 +262,13 @@ def _check_files(settings: Settings, where: str, mistakes: list[str]) -> None:
         mistakes.append(f"{where}.mask: {settings.mask}: no such file")
     # torch takes seconds, and mistakes found before need none
     from zssr.degrade.downscale import read_kernel
-    from zssr.priors import located, shipped
+    from zssr.priors import located, names_in
 
-    known = shipped()
-    for name in settings.prior.split("+") if settings.prior != "none" else ():
-        if not located(name)[0].is_file():
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            mistakes.append(f"{where}.prior: '{name}' is neither a name nor a file; {hint}")
+    for name in names_in(settings.prior):
+        try:
+            located(name)
+        except PriorError as error:
+            mistakes.append(f"{where}.prior: {error}")
     try:
         read_kernel(settings.kernel)
     except SettingsError as error:

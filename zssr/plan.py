@@ -12,6 +12,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from zssr.apply import padded_pixels
 from zssr.damage import Damage, collapsed, damage_of, known
 from zssr.degrade import Blur, Chain, Degradation, Downscale, Jpeg, Mosaic, Noise
 from zssr.degrade.downscale import read_kernel
@@ -43,6 +44,7 @@ BEGUN_LR, BEGUN_LR_A_ROOT = 1e-3, 6e-5  # at most, and for each root of a step
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
 BYTES_A_RESULT = 2.4 * 4  # for each pixel and channel of the result: itself, its base, and a part of a third
+BYTES_OF_REGION = 20 * 4  # for each pixel of what a network for damaged parts is told and gives, where all is damaged
 BYTES_OF_RUNTIME = 500_000_000  # Python and torch, before any picture
 # Gradual enlarging: 1.5, 2, 3, 4, 6, 8, ... are passed on the way to larger factors (ZSSR, section 3.3),
 # unless the target is so near that the last step would be shorter than this.
@@ -176,7 +178,7 @@ def in_words(part: Degradation) -> str:
 def make_plan(image: Image, settings: Settings) -> Plan:
     """Decide everything for one picture; this looks for damage, which takes a second or more.
 
-    Raises SettingsError, KernelError or DeviceError for what cannot be done.
+    Raises SettingsError, KernelError, PriorError or DeviceError for what cannot be done.
     """
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
@@ -255,14 +257,15 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     groups = channels // network_channels
     per_pixel = groups * forward_flops(network_channels, settings.model_width, depth, settings.model_kernel_size, 1)
     trained = sum(3 * step.training_steps * training.batch_size * training.crop_size**2 for step in steps)
-    applied = sum(len(moves) * step.size[0] * step.size[1] for step in steps)
+    applied = sum(len(moves) * padded_pixels(step.size, tile, 0, step.degradation.damaged(step.size)) for step in steps)
     plan = Plan(
         image, damage.findings, local, cut, priors,
         image.size, out_size, channels, steps, learns, training, settings.model_width, depth,
         settings.model_kernel_size, network_channels, effort.networks, moves,
         settings.projection and not final.noisy, tile, device, _sampling(device),
         _storage(device, channels, out_size), precision,
-        _memory(image, steps, tile, settings.model_width, len(moves), precision),
+        _memory(image, steps, tile, settings.model_width, len(moves), precision)
+        + isinstance(priors.picture, RegionPrior) * BYTES_OF_REGION * math.prod(out_size),
         effort.networks * per_pixel * (trained + applied) if learns else 0.0, tuple(notes),
     )  # fmt: skip
     _check_memory(out_size, plan.memory)

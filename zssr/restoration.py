@@ -368,8 +368,9 @@ class _Run:
             alpha = fit(alpha, (pixels.shape[-2], pixels.shape[-1])).clamp_(0, 1)
         image = dataclasses.replace(self.input, pixels=pixels, alpha=alpha, notes=(), jpeg=None)
         initial = self.plan.priors.initial
-        if initial is not None and (self.begin or not self.learned):
-            self.notes.append(f"prior {initial.name}: no training began with it: not used")
+        # Weights of a picture like this one (`begin`) may have begun with it themselves.
+        if initial is not None and not self.learned:
+            self.notes.append(f"prior {initial.name}: not used in the end, as no network made the result")
             priors = dataclasses.replace(self.plan.priors, initial=None)
             self.plan = dataclasses.replace(self.plan, priors=priors)
         seconds = time.monotonic() - self.started
@@ -439,10 +440,11 @@ class _Run:
     def _repaired(self) -> Tensor:
         """The first estimate of the picture at its own size; the picture itself where only its size is to change."""
         damage = self.plan.steps[-1].degradation.split()[1]
-        if self.settings.ensemble and self.plan.priors.components is not None:
-            damage = _with_prior(damage, self.plan.priors.components.ensembled())
-        if self.settings.ensemble and isinstance(damage.prior, RegionPrior):
-            damage = dataclasses.replace(damage, prior=damage.prior.ensembled())
+        if self.settings.ensemble and self.settings.budget is None:  # eight times the work
+            if self.plan.priors.components is not None:
+                damage = _with_prior(damage, self.plan.priors.components.ensembled())
+            if isinstance(damage.prior, RegionPrior):
+                damage = dataclasses.replace(damage, prior=damage.prior.ensembled())
         return damage.base(self.picture, self.plan.in_size)
 
     def _base(self, step: Step) -> Tensor:
@@ -599,7 +601,9 @@ class _Run:
         side = min(training.crop_size, min(self.plan.in_size))
         reach = self.plan.depth * (self.plan.kernel_size // 2) * FOLD
         to_come = self.plan.steps[self.step_number :]
-        pixels = sum(padded_pixels(later.size, self.plan.tile, reach) for later in to_come)
+        pixels = sum(
+            padded_pixels(later.size, self.plan.tile, reach, later.degradation.damaged(later.size)) for later in to_come
+        )
         forward = pixels * len(moves) * self.plan.networks / (3 * training.batch_size * side**2)
         return SAFETY * step_seconds * forward + SECONDS_A_PIXEL * pixels
 

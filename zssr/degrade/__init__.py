@@ -143,7 +143,10 @@ class Chain:
         for number, before in reversed(list(enumerate(self._sizes(size)[:-1]))):
             part = self.parts[number]
             if part.hinted:
-                hints.append(functional.interpolate(part.hints(y, before), size))
+                # Between whole factors the nearest of two as near would depend on the side that is counted from.
+                whole = all(length % small == 0 for length, small in zip(size, before, strict=True))
+                mode = "nearest" if whole else "bilinear"
+                hints.append(functional.interpolate(part.hints(y, before), size, mode=mode))
             if not any(earlier.hinted for earlier in self.parts[:number]):
                 break
             y = part.base(y, before)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zssr.degrade.downscale import ROUNDING, Downscale
-from zssr.degrade.region import PLACE, Region
+from zssr.degrade.region import FLIPS, PLACE, Region
 from zssr.resample import Scale, Size
 
 BASE_STEPS = 4
@@ -39,7 +39,7 @@ class Blur:
 
     @property
     def symmetries(self) -> frozenset[int]:
-        return self._filter.symmetries
+        return self._filter.symmetries if self.region is None else self._filter.symmetries & FLIPS
 
     @property
     def fair_at(self) -> float:

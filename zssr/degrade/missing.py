@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from zssr.degrade.region import PLACE, Region
+from zssr.degrade.region import FLIPS, PLACE, Region
 from zssr.resample import Scale, Size, fit
 
 RELAXATIONS = 24
@@ -23,7 +23,7 @@ class Missing:
 
     region: Region
     scale: Scale = (Fraction(1), Fraction(1))
-    symmetries: frozenset[int] = frozenset(range(8))
+    symmetries: frozenset[int] = FLIPS
     noisy: bool = False
     fair_at: float = 1.0
     lead: tuple[int, int] = (0, 0)

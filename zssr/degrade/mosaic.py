@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from zssr.degrade.region import PLACE, Region
+from zssr.degrade.region import FLIPS, PLACE, Region
 from zssr.errors import SettingsError
 from zssr.resample import Scale, Size, extended, resize, size_of
 
@@ -33,7 +33,7 @@ class Mosaic:
     cell: tuple[int, int]
     phase: tuple[int, int] = (0, 0)
     scale: Scale = (Fraction(1), Fraction(1))
-    symmetries: frozenset[int] = frozenset({0, 2, 4, 6})  # flips: hints tell rows from columns
+    symmetries: frozenset[int] = FLIPS
     noisy: bool = False
     fair_at: float = 1.0
     hinted: bool = True

@@ -16,6 +16,8 @@ from zssr.resample import Size
 
 # Size of hints that tell a place. Large ones drown the picture in the network's first layer, which then hardly learns.
 PLACE = 0.1
+# The moves of image.dihedral that a region may take: turned by right angles, scratches lie as none in training do.
+FLIPS = frozenset({0, 2, 4, 6})
 
 
 @dataclass(frozen=True, eq=False)

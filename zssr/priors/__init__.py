@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +26,24 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
-def located(name: str) -> tuple[Path, str]:
-    """A prior's file, which may not be there, and how its SHA-256 must begin: "meta@69ff5f06" names both."""
-    pinned = None if Path(name).is_file() else _PINNED.fullmatch(name)
+def names_in(setting: str) -> list[str]:
+    """The priors that a setting names: "jpegnet+meta" two, "none" none."""
+    names = [setting] if os.path.isfile(setting) else setting.split("+")
+    return [name for name in names if name != "none"]
+
+
+def located(name: str) -> Path:
+    """A prior's file, by its name or path, or pinned, as in "meta@69ff5f06", to how its SHA-256 begins.
+
+    Raises PriorError where there is none, or another than meant.
+    """
+    pinned = None if os.path.isfile(name) else _PINNED.fullmatch(name)
     name, digest = (pinned[1], pinned[2].lower()) if pinned else (name, "")
-    return shipped().get(name, Path(name)), digest
-
-
-def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior | Foreign:
-    """A shipped prior by its name, or one from a file: of ours, or of another project. Raises PriorError."""
     known = shipped()
-    path, digest = located(name)
-    if path.suffix.lower() not in foreign.SUFFIXES:
+    path = known.get(name, Path(name))
+    if not os.path.isfile(path):
+        if path.suffix.lower() in foreign.SUFFIXES:
+            raise PriorError(f"prior {name}: no such file")
         near = difflib.get_close_matches(name.lower(), known, 1)
         if "," in name:
             raise PriorError(f"prior '{name}': join two that are used together by +")
@@ -44,14 +51,20 @@ def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior | For
         raise PriorError(
             f"prior '{name}': is neither a name nor a file of weights ({', '.join(foreign.SUFFIXES)}){hint}"
         )
-    if not path.is_file():
-        raise PriorError(f"prior {name}: no such file")
-    if not (found := sha256_of(path)).startswith(digest):
+    if path.suffix.lower() not in foreign.SUFFIXES:
+        raise PriorError(f"prior {name}: is no file of weights ({', '.join(foreign.SUFFIXES)})")
+    if digest and not (found := sha256_of(path)).startswith(digest):
         raise PriorError(f"prior {name}: is another file: its SHA-256 begins with {found[: len(digest)]}")
+    return path
+
+
+def load_prior(name: str, precision: torch.dtype = torch.float32) -> Prior | Foreign:
+    """A shipped prior by its name, or one from a file: of ours, or of another project. Raises PriorError."""
+    path = located(name)
     if not foreign.is_own(path):
         return Foreign(path, precision)
     family = load_weights(path)[1].family
-    return _ROLES[FAMILIES[family].role](path, path.stem if path in known.values() else path.name, precision)
+    return _ROLES[FAMILIES[family].role](path, path.stem if path in shipped().values() else path.name, precision)
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,7 @@ def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int 
     Raises PriorError.
     """
     held: dict[str, Prior | Foreign] = {}
-    for name in [names] if Path(names).is_file() else names.split("+"):
-        if name == "none":
-            continue
+    for name in names_in(names):
         if not name:
             raise PriorError(f"prior '{names}': a name or a file is missing")
         prior = load_prior(name, precision)

@@ -103,7 +103,11 @@ def load_weights(path: Path) -> tuple[nn.Module, Card]:
 def _check(card: Card) -> None:
     """Raises KeyError, TypeError or ValueError for a card that lacks what is read from it."""
     figures = [card.validation[key] for key in ("before", "after")]
-    names = [name for part in ("training", "validation", "test") for name in card.pictures[part]]
+    start = card.start or {}
+    lists = [*(card.pictures[part] for part in ("training", "validation", "test")), start.get("further_pictures", [])]
+    names = [name for some in lists for name in some]
+    if not all(isinstance(some, list) for some in lists):
+        raise TypeError
     if not all(isinstance(name, str) for name in (card.family, card.licence, *names)):
         raise TypeError
     if not all(isinstance(number, int | float) for number in (card.steps, card.seconds, *figures)):

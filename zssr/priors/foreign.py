@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Foreign:
         except pickle.UnpicklingError as error:
             raise PriorError(f"{path}: holds more than weights, which is not loaded ({_line(error)})") from None
         except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, AssertionError,
-                RecursionError, ImportError, safetensors.SafetensorError) as error:  # fmt: skip
+                RecursionError, ImportError, ArithmeticError, struct.error,
+                safetensors.SafetensorError) as error:  # fmt: skip
             # Whatever a file that is no network leads to.
             raise PriorError(f"{path}: cannot be read as a network ({_line(error)})") from None
         if not isinstance(loaded, spandrel.ImageModelDescriptor):

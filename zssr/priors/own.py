@@ -95,16 +95,28 @@ class RegionPrior(Prior):
         margins = [(before, -(length + before) % UNet.MULTIPLE) for length, before in zip(size, lead, strict=True)]
         told, wanted = (extended(x, *margins) for x in (told, damaged.to(told)))
         halo = -(-FAMILIES[self.card.family].reach // UNet.MULTIPLE) * UNet.MULTIPLE
-        results = []
+        # The part and what is seen around it, which saves memory.
+        rows, columns = (_span(wanted[0, 0].amax(dimension), halo) for dimension in (1, 0))
+        told, wanted = (x[..., rows, columns] for x in (told, wanted))
+        total = torch.zeros_like(told[:, :RGB])
         for move in sorted(self.moves):
             turned = dihedral(told, move)
             if move % 2:  # what told of rows tells of columns now
                 turned = torch.cat([turned[:, :-2], turned[:, -2:].flip(1)], 1)
             with torch.no_grad(), computing(y.device, self.precision):
                 result = tiled(network, turned, REGION_TILE, halo, wanted=dihedral(wanted, move) > 0)
-            results.append(dihedral_inverse(result, move))
-        restored = torch.stack(results).mean(0)
+            total += dihedral_inverse(result, move)
+        restored = y.new_zeros(len(y), RGB, size[0] + sum(margins[0]), size[1] + sum(margins[1]))
+        restored[..., rows, columns] = total / len(self.moves)
         restored = restored[..., lead[0] : lead[0] + size[0], lead[1] : lead[1] + size[1]].clamp(0, 1)
         if y.shape[1] == 1:
             restored = restored.mean(1, keepdim=True)
         return torch.where(damaged.to(y.device), restored, y)
+
+
+def _span(wanted: Tensor, halo: int) -> slice:
+    """Of the positions that are wanted (above 0) and `halo` around them, in whole positions of the coarsest level."""
+    places = wanted.nonzero()
+    first, last = int(places[0]), int(places[-1]) + 1
+    whole = UNet.MULTIPLE
+    return slice(max(0, (first - halo) // whole * whole), min(len(wanted), -(-(last + halo) // whole) * whole))

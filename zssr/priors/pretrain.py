@@ -61,24 +61,24 @@ class State:
     curve: list[tuple[int, float]] = field(default_factory=list)
 
 
-def validate(network: nn.Module, pairs: Sequence[Sample], device: torch.device) -> tuple[float, float]:
-    """(PSNR of the damaged or its first estimate, PSNR of the network's) in dB, means over the pairs."""
+def validate(network: nn.Module, pairs: Sequence[tuple[Tensor, Sample]], device: torch.device) -> tuple[float, float]:
+    """(PSNR without the network, PSNR with it) in dB, means over the pairs; see `Samples.validation`."""
     before: list[float] = []
     after: list[float] = []
     network.eval()
     with torch.inference_mode():
-        for *seen, whole in pairs:
+        for plain, (*seen, whole) in pairs:
             restored = network(*(x.to(device) for x in seen)).cpu()
-            for y, scores in ((seen[0][:, : whole.shape[1]], before), (restored, after)):
+            for y, scores in ((plain, before), (restored, after)):
                 error = y.clamp(0, 1).mul(255).round() - whole * 255
                 scores.append(10 * math.log10(255**2 / max(error.square().mean().item(), 1e-3)))
     network.train()
     return sum(before) / len(before), sum(after) / len(after)
 
 
-def _validation(samples: type[Samples], recipe: Recipe, pictures: Sequence[Picture]) -> list[Sample]:
+def _validation(samples: type[Samples], recipe: Recipe, pictures: Sequence[Picture]) -> list[tuple[Tensor, Sample]]:
     """Pairs of the middle of each picture."""
-    pairs: list[Sample] = []
+    pairs: list[tuple[Tensor, Sample]] = []
     for picture in pictures:
         side = min(VALIDATION_SIDE, *(length // SMALLEST_SIDE * SMALLEST_SIDE for length in picture.shape[1:]))
         top, left = ((length - side) // 2 for length in picture.shape[1:])
@@ -91,6 +91,12 @@ def rate(recipe: Recipe, step: int) -> float:
     """The learning rate: a rise over the first steps, then half a cosine to a hundredth."""
     rise = min(1.0, (step + 1) / min(WARM_UP, max(1, recipe.steps // 5)))
     return recipe.lr * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
+
+
+def check_out(out: Path) -> None:
+    """Raises OutputError for a name that weights cannot have."""
+    if out.suffix != ".safetensors":
+        raise OutputError(f"{out}: weights need a name that ends with .safetensors")
 
 
 def pretrain(
@@ -117,8 +123,7 @@ def pretrain(
     """
     if save_every < 1 or workers < 0:
         raise SettingsError("save_every must be at least 1, and workers at least 0")
-    if out.suffix != ".safetensors":
-        raise OutputError(f"{out}: weights need a name that ends with .safetensors")
+    check_out(out)
     checkpoint, log = out.with_suffix(".checkpoint"), out.with_suffix(".csv")
     if not overwrite:
         for path in (out,) if checkpoint.exists() else (out, log):
@@ -264,7 +269,7 @@ def _read_checkpoint(path: Path, fingerprint: str, device: torch.device) -> dict
 def _write_log(path: Path, before: float, curve: Sequence[tuple[int, float]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["step", "psnr", "psnr_of_input"])
+        writer.writerow(["step", "psnr", "psnr_without"])
         writer.writerows((step, f"{psnr:.4f}", f"{before:.4f}") for step, psnr in curve)
 
 

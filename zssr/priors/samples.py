@@ -24,6 +24,7 @@ from zssr.image import dihedral
 from zssr.priors.families import REGION_HINTS
 from zssr.priors.pictures import Picture
 from zssr.priors.recipes import Recipe
+from zssr.resample import size_of
 
 VALIDATION_QUALITIES = (10, 20, 30, 40)
 # The factors of one batch of `Pairs` after the other, 1 for JPEG: few of those, whose first estimate takes ten times as
@@ -63,8 +64,9 @@ class Samples(Dataset[Sample]):
         raise NotImplementedError
 
     @staticmethod
-    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
-        """Of the middle of a picture, (1, 3, H, W) grey levels; with a batch dimension."""
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Sample]]:
+        """Of the middle of a picture, (1, 3, H, W) grey levels: what the network is compared with, that is the damaged
+        picture or what bicubic interpolation makes of it, and a sample; both with a batch dimension."""
         raise NotImplementedError
 
     def _crop(self, picture: Picture, side: int, rng: np.random.Generator) -> Tensor:
@@ -109,11 +111,12 @@ class Planes(Samples):
         return requantised(x, table)[0] / 255, table, x[0] / 255
 
     @staticmethod
-    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Sample]]:
         x = to_components(picture)[:, :1].round().clamp(0, 255)
         for quality in VALIDATION_QUALITIES:
             table = torch.tensor(standard_tables(quality)[0], dtype=torch.float32)
-            yield requantised(x, table) / 255, table[None], x / 255
+            damaged = requantised(x, table) / 255
+            yield damaged, (damaged, table[None], x / 255)
 
 
 class Pairs(Samples):
@@ -133,16 +136,18 @@ class Pairs(Samples):
             degradation: Degradation = Jpeg(standard_tables(quality), sampling)
         else:
             degradation = _random_downscale(rng, factor)
-        return _pair(self._detailed(picture, self.recipe.crop, rng) / 255, degradation, factor)
+        return _pair(self._detailed(picture, self.recipe.crop, rng) / 255, degradation, factor)[1]
 
     @staticmethod
-    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Sample]]:
         damages: list[tuple[int, Degradation]] = [(n, Downscale((Fraction(1, n), Fraction(1, n)))) for n in (2, 3, 4)]
         damages += [(1, Jpeg(standard_tables(quality))) for quality in VALIDATION_QUALITIES]
         for factor, degradation in damages:
             if factor not in recipe.factors:
                 continue
-            yield tuple(x[None] for x in _pair(picture / 255, degradation, factor))
+            son, pair = _pair(picture / 255, degradation, factor)
+            plain = degradation.interpolate(son, size_of(picture)) if isinstance(degradation, Downscale) else son
+            yield plain, tuple(x[None] for x in pair)
 
 
 class Holes(Samples):
@@ -155,7 +160,7 @@ class Holes(Samples):
         return told_of_region(*_hole(father, _random_hole(self.recipe.crop, rng)))[0], father[0]
 
     @staticmethod
-    def validation(picture: Tensor, recipe: Recipe) -> Iterator[Sample]:
+    def validation(picture: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Sample]]:
         father = picture[..., : picture.shape[-2] // 32 * 32, : picture.shape[-1] // 32 * 32] / 255
         height, width = size = (father.shape[-2], father.shape[-1])
         middle = Region.rectangle(size, height // 4 // 8 * 8, width // 4 // 8 * 8, height // 2, width // 2)
@@ -165,7 +170,13 @@ class Holes(Samples):
             Missing(Region(_scratches(size, np.random.default_rng(0)))),
         ]
         for degradation in damages:
-            yield told_of_region(*_hole(father, degradation)), father
+            degradation, y = _hole(father, degradation)
+            plain = y
+            if isinstance(degradation, Mosaic):
+                plain = torch.where(middle.pixels, degradation.interpolated(y), y)
+            elif isinstance(degradation, Missing):  # where nothing is, its smoothest continuation
+                plain = degradation.base(y, size)
+            yield plain, (told_of_region(degradation, y), father)
 
 
 def _hole(father: Tensor, degradation: Degradation) -> tuple[Degradation, Tensor]:
@@ -211,12 +222,13 @@ def _scratches(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.array(drawn))[None, None]
 
 
-def _pair(father: Tensor, degradation: Degradation, factor: int) -> Sample:
+def _pair(father: Tensor, degradation: Degradation, factor: int) -> tuple[Tensor, Sample]:
+    """The son, and the sample without a batch dimension."""
     rng = torch.Generator().manual_seed(0)
     size = (father.shape[-2], father.shape[-1])
     son = degradation.degrade(father, rng).clamp_(0, 1).mul_(255).round_().div_(255)
     told = torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)
-    return told[0], torch.tensor(float(factor)), father[0]
+    return son, (told[0], torch.tensor(float(factor)), father[0])
 
 
 def _random_downscale(rng: np.random.Generator, factor: int) -> Downscale:
