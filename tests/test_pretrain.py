@@ -227,6 +227,8 @@ def test_one_factor_alone(data: Path, tmp_path: Path) -> None:
     for factors in ("5", "", "2,x"):
         with pytest.raises(SettingsError, match="give some of 1,2,3,4"):
             recipe_for("meta", factors=factors)
+    with pytest.raises(SettingsError, match="loss 'l3': must be one of l1, l2,"):
+        recipe_for("unet", loss="l3")
     with pytest.raises(SettingsError, match="for meta only"):
         recipe_for("unet", factors="2")
 

@@ -724,10 +724,11 @@ def _pretrain(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of undamaged pictures")
     parser.add_argument("--out", metavar="FILE", required=True, help="weights; FILE.csv beside it: validation curve")
     whole, real = _number("int"), _number("float")
-    parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next four: the family's")
+    parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next five: the family's")
     parser.add_argument("--batch", type=whole, metavar="N", help="crops in a step")
     parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8 (unet 64, meta 24)")
     parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
+    parser.add_argument("--loss", metavar="KIND", help="l1, l2, relative-l1 or relative-l2 (to the first estimate's)")
     parser.add_argument("--qualities", metavar="LOW,HIGH", help="JPEG qualities to train for")
     parser.add_argument(
         "--factors", metavar="LIST", help="of meta: factors to train for, 1 for JPEG; default 1,2,3,4; others stay"
@@ -747,7 +748,7 @@ def _pretrain(arguments: Sequence[str]) -> int:
     from zssr.priors.recipes import recipe_for
 
     recipe = recipe_for(
-        options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr,
+        options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr, loss=options.loss,
         qualities=options.qualities, factors=options.factors, seed=options.seed,
     )  # fmt: skip
     start = None if options.start is None else located(options.start)

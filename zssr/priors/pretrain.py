@@ -226,13 +226,12 @@ def pretrain(
 
 def _loss(kind: str, restored: Tensor, whole: Tensor, seen: Tensor) -> Tensor:
     """Of a batch; seen: the damaged pictures or their first estimates, and maybe hints behind them. See `Recipe`."""
-    error = restored - whole
-    if kind == "l2":
-        return error.square().mean()
-    if kind == "l1":
-        return error.abs().mean()
-    before = (seen[:, : whole.shape[1]] - whole).abs().mean((1, 2, 3)).clamp_min(GREY_LEVEL / 4)
-    return (error.abs().mean((1, 2, 3)) / before).mean()
+    power = 2 if kind.endswith("l2") else 1
+    errors = (restored - whole).abs().pow(power).mean((1, 2, 3))
+    if not kind.startswith("relative"):
+        return errors.mean()
+    before = (seen[:, : whole.shape[1]] - whole).abs().pow(power).mean((1, 2, 3))
+    return (errors / before.clamp_min((GREY_LEVEL / 4) ** power)).mean()
 
 
 def _begun(start: Path, family: str, names: dict[str, list[str]]) -> tuple[nn.Module, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from zssr.errors import SettingsError
 
 FACTORS = (1, 2, 3, 4)  # that initial weights can be trained for; 1: JPEG pictures at their own size
+LOSSES = ("l1", "l2", "relative-l1", "relative-l2")
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Recipe:
 
     factors: those of FACTORS that initial weights are trained for; the weights for others stay as they were.
 
-    loss: "l1", "l2", or "relative", each sample's mean absolute error over that of its first estimate: where damages
-    of very different sizes are learned together, each then counts alike.
+    loss: one of LOSSES; the relative ones are each sample's error over that of its first estimate: where damages of
+    very different sizes are learned together, each then counts alike.
     """
 
     steps: int
@@ -40,7 +41,7 @@ RECIPES = {
     "resnet-car": Recipe(steps=8000, batch=8, crop=64, lr=5e-4, loss="l1", qualities=(5, 45)),
     "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
     "jpegnet": Recipe(steps=18_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
-    "unet": Recipe(steps=8000, batch=8, crop=128, lr=4e-4, loss="relative"),
+    "unet": Recipe(steps=8000, batch=8, crop=128, lr=4e-4, loss="relative-l1"),
     "meta": Recipe(steps=12_000, batch=8, crop=72, lr=1e-3, loss="l1", qualities=(5, 95)),
 }
 
@@ -64,6 +65,8 @@ def recipe_for(family: str, qualities: str | None = None, factors: str | None = 
         if family != "meta":
             raise SettingsError(f"factors '{factors}': are for meta only")
         given["factors"] = tuple(sorted(map(int, set(factors.split(",")))))
+    if given.get("loss", "l1") not in LOSSES:
+        raise SettingsError(f"loss '{given['loss']}': must be one of {', '.join(LOSSES)}")
     recipe = dataclasses.replace(RECIPES[family], **given)
     if recipe.seed >= 2**63:
         raise SettingsError(f"seed {recipe.seed}: must be less than 2 ** 63")
