@@ -207,7 +207,7 @@ def test_going_on_from_weights(data: Path, tmp_path: Path) -> None:
     network, card = load_weights(first)
     kept_apart = {"training": [f"elsewhere/{card.pictures['test'][0]}"], "validation": [], "test": []}
     changes: list[dict[str, Any]] = [
-        {"pictures": kept_apart}, {"start": {"further_pictures": kept_apart["training"]}},
+        {"pictures": kept_apart}, {"start": {"steps": 1, "further_pictures": kept_apart["training"]}},
     ]  # fmt: skip
     for change in changes:
         save_weights(first, network.state_dict(), dataclasses.replace(card, **change))
@@ -340,7 +340,8 @@ def test_weights_that_are_none(data: Path, tmp_path: Path) -> None:
         card = json.loads(file.metadata()["card"])
     held = safetensors.torch.load_file(out)
     changes: list[dict[str, Any]] = [
-        {"start": "abc"}, {"start": {"further_pictures": 5}}, {"family": ["srcnn"]},
+        {"start": "abc"}, {"start": {"steps": 1, "further_pictures": 5}}, {"start": {"steps": "1"}},
+        {"family": ["srcnn"]},
         {"validation": None}, {"pictures": None}, {"pictures": {"training": 5}},
         {"pictures": {"training": []}}, {"validation": {"before": 1, "after": "2"}},
     ]  # fmt: skip

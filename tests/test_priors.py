@@ -99,6 +99,9 @@ def test_a_hash_that_differs_is_refused(tmp_path: Path) -> None:
         load_priors(wrong)
     with pytest.raises(PriorError, match="no such file"):
         load_prior(str(tmp_path / "b.safetensors@0123abcd"))
+    for short in ("meta@69", f"{path}@"):
+        with pytest.raises(PriorError, match="behind @ belong 8 or more"):
+            load_prior(short)
 
 
 def test_a_worse_prior_is_not_used(compressed: bytes, tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ def test_priors_side_by_side(cat: Image, tmp_path: Path, capsys: pytest.CaptureF
     command = ["evaluate", str(tmp_path / "pictures"), "--damage", "jpeg:10", "--num-epochs", "0", "-q"]
     assert main([*command, "--prior", f"none,{path}", "--json", str(tmp_path / "a.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "priors used: on none" in lines
+    assert "priors used: none" in lines
     assert json.loads((tmp_path / "a.json").read_text())[str(path)]["priors_used"] == {}
     assert [line.split()[:2] for line in lines[-2:]] == [["none", "0"], ["mine.safetensors", "8129"]]
     assert set(json.loads((tmp_path / "a.json").read_text())) == {"none", str(path)}

@@ -820,13 +820,15 @@ def _priors(arguments: Sequence[str]) -> int:
         prior = load_prior(name)
         print(f"{prior.name}: {prior.task}")
         kind = prior.card.family if isinstance(prior, Prior) else "not of zssr"
-        print(f"  {kind}, {prior.parameters} parameters, SHA-256 {prior.sha256[:16]}, licence: {prior.licence}")
+        whose = "licence of its pictures" if isinstance(prior, Prior) else "licence"
+        print(f"  {kind}, {prior.parameters} parameters, SHA-256 {prior.sha256[:16]}, {whose}: {prior.licence}")
         if isinstance(prior, Prior):
             card = prior.card
             count = len(card.pictures["training"])
+            steps = " + ".join(map(str, reversed(card.stages)))
             print(
                 f"  {card.validation['before']:.2f} -> {card.validation['after']:.2f} dB on pictures kept apart,"
-                f" after {card.steps} steps on {count} pictures"
+                f" after {steps} steps on {count} pictures"
             )
     return DONE
 
@@ -923,7 +925,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
         print(f"peak memory {table.peak_megabytes:.0f} MB, {table.protocol}")
         if prior != "none" and not options.results:
             of = f"of {len(table.scores)} pictures"
-            print("priors used: " + (", ".join(f"{name} on {n} {of}" for name, n in table.used.items()) or "on none"))
+            print("priors used: " + (", ".join(f"{name} on {n} {of}" for name, n in table.used.items()) or "none"))
         tables[prior] = table
     if len(tables) > 1:
         _compare_priors(tables, parameters)

@@ -192,7 +192,11 @@ def make_plan(image: Image, settings: Settings) -> Plan:
     damage = damage_of(image, settings, out_size != image.size)
     notes += damage.notes
     priors = load_priors(settings.prior, precision, settings.passes)
-    priors = _fitting(priors, damage, out_size != image.size, notes)
+    unfit: list[str] = []
+    priors = _fitting(priors, damage, out_size != image.size, unfit)
+    if unfit and settings.prior_strict:
+        raise PriorError(f"{unfit[0]}; leave --prior-strict out to go on without")
+    notes += unfit
     damage = _with_prior(damage, priors)
     cut = None
     if damage.whole_mosaic is not None:

@@ -128,10 +128,10 @@ class Result:
         used = self.plan.priors.used()
         if used:
             names = " and ".join(prior.name for prior in used)
-            lost += f" Some of the detail comes from other pictures, which {names} was trained on, not from this one."
+            lost += f" Some detail comes from other pictures, those that {names} learned from, not from this one."
         if measured == made:
             return lost.strip()
-        return f"{self._unknown_detail(measured, made)} {lost}".strip()
+        return f"{self._unknown_detail(measured, made)} {lost.strip()}".strip()
 
     def _unknown_detail(self, measured: int, made: int) -> str:
         if not self.learned:
@@ -307,10 +307,10 @@ class _Run:
         """And says so. Raises PriorError where it is not and only a better one is wanted."""
         error = "no numbers" if math.isnan(with_prior) else f"{with_prior * 255:.2f} grey levels of error"
         words = f"prior {name}: {error} on pairs of this picture, {without * 255:.2f} without it"
-        worth = with_prior <= without + HARMLESS
-        if not worth and self.settings.prior_strict:
-            raise PriorError(f"{words}; leave --prior-strict out to go on without")
-        self.notes.append(f"{words}: {'used' if worth else 'not used'}")
+        better, worth = with_prior <= without, with_prior <= without + HARMLESS
+        if not better and self.settings.prior_strict:
+            raise PriorError(f"{words}; leave --prior-strict out to go on")
+        self.notes.append(f"{words}: {'used' if better else 'used, though no better' if worth else 'not used'}")
         return worth
 
     def _begun(self, network: Network, number: int) -> bool:

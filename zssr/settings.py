@@ -246,7 +246,11 @@ class Settings:
         1, "how often a JPEG prior is applied", "prior", "int", "--passes", metavar="N", low=1, high=10
     )
     prior_strict: bool = _setting(
-        False, "refuse a prior that does worse than none on the picture's own pairs", "prior", "bool", "--prior-strict"
+        False,
+        "refuse a prior that is not for this damage, or does worse than none on the picture's own pairs",
+        "prior",
+        "bool",
+        "--prior-strict",
     )
 
     quality: str = _setting("default", "effort", "effort", "text", "--quality", choices=("fast", "default", "best"))

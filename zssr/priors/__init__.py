@@ -47,6 +47,8 @@ def located(name: str) -> Path:
         near = difflib.get_close_matches(name.lower(), known, 1)
         if "," in name:
             raise PriorError(f"prior '{name}': join two that are used together by +")
+        if os.path.isfile(known.get(name.rpartition("@")[0], name.rpartition("@")[0])):
+            raise PriorError(f"prior '{name}': behind @ belong 8 or more of the first digits of its SHA-256")
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}" if known else ""
         raise PriorError(
             f"prior '{name}': is neither a name nor a file of weights ({', '.join(foreign.SUFFIXES)}){hint}"

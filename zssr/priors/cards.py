@@ -64,6 +64,15 @@ class Card:
     machine: str
     start: dict[str, Any] | None = None
 
+    @property
+    def stages(self) -> list[int]:
+        """The steps of each training, the last first: of these weights, of those they began with, and so on."""
+        steps, start = [self.steps], self.start
+        while start:
+            steps.append(start["steps"])
+            start = start.get("start")
+        return steps
+
 
 def untrained(family: str, seed: int) -> nn.Module:
     """A network with the initial weights of a seed; the caller's random state stays as it was."""
@@ -110,7 +119,7 @@ def _check(card: Card) -> None:
         raise TypeError
     if not all(isinstance(name, str) for name in (card.family, card.licence, *names)):
         raise TypeError
-    if not all(isinstance(number, int | float) for number in (card.steps, card.seconds, *figures)):
+    if not all(isinstance(number, int | float) for number in (*card.stages, card.seconds, *figures)):
         raise TypeError
 
 

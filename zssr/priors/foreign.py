@@ -44,8 +44,8 @@ class Foreign:
             loaded = spandrel.ModelLoader("cpu").load_from_state_dict(weights)
         except spandrel.UnsupportedModelError:
             raise PriorError(f"{path}: is of no architecture that is known") from None
-        except pickle.UnpicklingError as error:
-            raise PriorError(f"{path}: holds more than weights, which is not loaded ({_line(error)})") from None
+        except pickle.UnpicklingError:
+            raise PriorError(f"{path}: holds more than weights, which is not loaded; give its state_dict") from None
         except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, AssertionError,
                 RecursionError, ImportError, ArithmeticError, struct.error,
                 safetensors.SafetensorError) as error:  # fmt: skip
@@ -126,4 +126,5 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+    words = (str(error).splitlines() or [""])[0][:120]
+    return words if " " in words else f"{type(error).__name__} {words}".strip()
