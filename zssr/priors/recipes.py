@@ -18,7 +18,6 @@ class Recipe:
     """How to train. crop: side in pixels. qualities: first and last. seed: of weights and samples.
 
     factors: those of FACTORS that initial weights are trained for; the weights for others stay as they were.
-
     loss: one of LOSSES; the relative ones are each sample's error over that of its first estimate: where damages of
     very different sizes are learned together, each then counts alike.
     """
