@@ -128,6 +128,21 @@ def test_a_better_prior_is_used(compressed: bytes, tmp_path: Path, monkeypatch: 
     assert result.agreement.coefficients > 0.9
 
 
+def test_a_prior_that_harms_chroma_is_used_for_luma(compressed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(self: ComponentsPrior, planes: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        # Chroma is seen at half the size.
+        return planes if max(planes.shape[-2:]) > 80 else planes + 0.1
+
+    jpeg = Jpeg(standard_tables(20), prior=lambda planes, steps: planes + 0.1, prior_for_chroma=False)
+    y = torch.full((1, 3, 32, 32), 0.5)
+    changed = jpeg.base(y, (32, 32)) - Jpeg(standard_tables(20)).base(y, (32, 32))
+    assert changed.amin() > 0.005
+    assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-5  # luma alone
+    monkeypatch.setattr(ComponentsPrior, "__call__", call)
+    result = zssr.restore(compressed, prior="jpegnet", **QUICK)
+    assert any("jpegnet on luma alone" in note for note in result.notes)
+
+
 def test_without_compression_a_prior_is_left_out(cat: Image, tmp_path: Path) -> None:
     path = weights(tmp_path / "a.safetensors", "srcnn", 0)
     result = zssr.restore(cat, prior=str(path), **QUICK)

@@ -287,21 +287,31 @@ class _Run:
         return None if self.plan.known is None else self.plan.known.float().to(self.plan.sampling)
 
     def _judge_first_estimate(self) -> None:
-        """Fall back to the analytic one where the prior's does worse on the picture's own pairs."""
+        """Fall back to the analytic one where the prior's does worse on the picture's own pairs; with a JPEG prior for
+        chroma alone first, if that does better."""
         prior = self.plan.priors.components or self.plan.priors.picture
         if prior is None:
             return
-        with_prior = error_of(self._own_pairs, lambda degradation, son, size: degradation.base(son, size))
-        without = error_of(self._own_pairs, lambda degradation, son, size: _without_prior(degradation).base(son, size))
-        if not self._is_worth_it(prior.name, with_prior, without):
-            steps = (
-                dataclasses.replace(step, degradation=_without_prior(step.degradation)) for step in self.plan.steps
-            )
+
+        def error(change: Callable[[Chain], Chain]) -> float:
+            return error_of(self._own_pairs, lambda degradation, son, size: change(degradation).base(son, size))
+
+        name, with_prior, without = prior.name, error(lambda degradation: degradation), error(_without_prior)
+        if with_prior > without and self.plan.priors.components is not None and self.plan.channels > 1:
+            for_luma = error(_for_luma)
+            if for_luma < with_prior:
+                name, with_prior = f"{name} on luma alone", for_luma
+                self._change(_for_luma)
+        if not self._is_worth_it(name, with_prior, without):
+            self._change(_without_prior)
             priors = dataclasses.replace(self.plan.priors, components=None, picture=None)
-            self.plan = dataclasses.replace(self.plan, steps=tuple(steps), priors=priors)
-            self._own_pairs = [
-                dataclasses.replace(pair, degradation=_without_prior(pair.degradation)) for pair in self._own_pairs
-            ]
+            self.plan = dataclasses.replace(self.plan, priors=priors)
+
+    def _change(self, change: Callable[[Chain], Chain]) -> None:
+        """The first estimate of all degradations."""
+        steps = tuple(dataclasses.replace(step, degradation=change(step.degradation)) for step in self.plan.steps)
+        self.plan = dataclasses.replace(self.plan, steps=steps)
+        self._own_pairs = [dataclasses.replace(pair, degradation=change(pair.degradation)) for pair in self._own_pairs]
 
     def _is_worth_it(self, name: str, with_prior: float, without: float) -> bool:
         """And says so. Raises PriorError where it is not and only a better one is wanted."""
@@ -621,9 +631,18 @@ def _without_prior(chain: Chain) -> Chain:
     return _with_prior(dataclasses.replace(chain, prior=None), None)
 
 
+def _for_luma(chain: Chain) -> Chain:
+    """With the prior for luma alone, where there is chroma."""
+    return _with_jpeg(chain, prior_for_chroma=False)
+
+
 def _with_prior(chain: Chain, prior: ComponentsPrior | None) -> Chain:
     """With another first estimate of JPEG components, or the analytic one."""
-    parts = (dataclasses.replace(part, prior=prior) if isinstance(part, Jpeg) else part for part in chain.parts)
+    return _with_jpeg(chain, prior=prior)
+
+
+def _with_jpeg(chain: Chain, **changes: Any) -> Chain:
+    parts = (dataclasses.replace(part, **changes) if isinstance(part, Jpeg) else part for part in chain.parts)
     return dataclasses.replace(chain, parts=tuple(parts))
 
 

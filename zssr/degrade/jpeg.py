@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -75,7 +76,7 @@ class Jpeg:
     the file allows. coefficients: whole numbers (rows, columns, 8, 8) of each component as the file holds them;
     without, they are found from y, which is uncertain where steps are below 4.
     prior: a network's first estimate of a component, (N, 1, h, w) in [0, 1] and its steps (8, 8) to the same shape,
-    which then takes the filter's place.
+    which then takes the filter's place; with prior_for_chroma false, that of luma alone.
     """
 
     tables: tuple[Table, ...]
@@ -85,6 +86,7 @@ class Jpeg:
     bins: float = 0.45
     coefficients: tuple[Tensor, ...] | None = field(default=None, compare=False, repr=False)
     prior: Callable[[Tensor, Tensor], Tensor] | None = field(default=None, compare=False, repr=False)
+    prior_for_chroma: bool = field(default=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.sampling not in SAMPLINGS:
@@ -112,7 +114,7 @@ class Jpeg:
 
     def drawn(self, size: Size, rng: torch.Generator) -> Jpeg:
         """For a crop: blocks start at its corner."""
-        return Jpeg(self.tables, self.sampling, (0, 0), self.move, self.bins, None, self.prior)
+        return dataclasses.replace(self, offset=(0, 0), coefficients=None)
 
     def degrade(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """(N, C, H, W) to the same; C is 1 for grey, 3 for RGB. rng is not used."""
@@ -132,11 +134,12 @@ class Jpeg:
         """
         y = dihedral_inverse(y, self.move)
         planes = self._planes(y * 255)
-        filtered = []
+        filtered: list[Tensor] = []
         for plane, table, measured in zip(planes, self._component_tables, self._measured(y), strict=True):
             steps = _steps(table, plane)
             plane = _from_blocks(measured * steps) if self._is_smoothed(plane, planes) else plane - 128
-            if self.prior is not None:
+            is_luma = not filtered
+            if self.prior is not None and (is_luma or self.prior_for_chroma):
                 second = self.prior((plane + 128).round_().clamp_(0, 255) / 255, steps) * 255 - 128
             else:
                 variance = quantisation_error(table)
