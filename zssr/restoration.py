@@ -287,8 +287,8 @@ class _Run:
         return None if self.plan.known is None else self.plan.known.float().to(self.plan.sampling)
 
     def _judge_first_estimate(self) -> None:
-        """Fall back to the analytic one where the prior's does worse on the picture's own pairs; with a JPEG prior for
-        chroma alone first, if that does better."""
+        """Fall back to the analytic one where the prior's does worse on the picture's own pairs; with a JPEG prior in
+        colour, for chroma alone first, if that does better."""
         prior = self.plan.priors.components or self.plan.priors.picture
         if prior is None:
             return
