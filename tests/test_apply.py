@@ -6,8 +6,8 @@ from torch import Tensor
 
 from zssr import apply as apply_module
 from zssr.apply import apply, padded_pixels
+from zssr.dihedral import dihedral, dihedral_inverse
 from zssr.errors import DeviceError
-from zssr.image import dihedral
 from zssr.network import Network
 from zssr.plan import DEFAULT_TILE
 
@@ -51,8 +51,6 @@ def test_ensemble_commutes_with_the_moves(network: Network, scene: Tensor) -> No
 
 def test_median_of_the_moves(network: Network, scene: Tensor) -> None:
     base = scene[None]
-    from zssr.image import dihedral_inverse
-
     single = torch.stack([dihedral_inverse(run(network, dihedral(base, move), 512), move) for move in range(8)])
     ordered = single.sort(0).values
     assert torch.allclose(run(network, base, 512, ALL_MOVES), (ordered[3] + ordered[4]) / 2, atol=1e-6)

@@ -19,7 +19,8 @@ import PIL.Image
 import pytest
 
 from zssr.cli import main
-from zssr.image import Image, load, save
+from zssr.files import load, save
+from zssr.image import Image
 
 QUICK = ["--num-epochs", "10", "--model-width", "8", "--model-depth", "3", "--crop-size", "32", "--precision", "fp32"]
 

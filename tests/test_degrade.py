@@ -35,8 +35,9 @@ from zssr.degrade import (
 from zssr.degrade.downscale import read_kernel
 from zssr.degrade.jpeg import nearest_quality, standard_tables
 from zssr.diagnose import of_file
+from zssr.dihedral import dihedral
 from zssr.errors import KernelError, SettingsError
-from zssr.image import Image, dihedral
+from zssr.image import Image
 
 HALF = (Fraction(1, 2), Fraction(1, 2))
 LOPSIDED = ((0.0, 0.1, 0.3, 0.1), (0.0, 0.2, 0.1, 0.0), (0.2, 0.0, 0.0, 0.0))  # 3x4, no symmetry

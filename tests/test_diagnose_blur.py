@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from zssr.diagnose import blur
-from zssr.image import load
+from zssr.files import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

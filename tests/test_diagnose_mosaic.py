@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zssr.diagnose import mosaic
-from zssr.image import load
+from zssr.files import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from zssr.diagnose import scratches
-from zssr.image import load
+from zssr.files import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

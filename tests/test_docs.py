@@ -13,8 +13,8 @@ import PIL.Image
 import pytest
 
 from web.config import markdown_table
+from zssr.files import load
 from zssr.formats import SUFFIXES
-from zssr.image import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

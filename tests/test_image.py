@@ -12,20 +12,11 @@ import pytest
 import tifffile
 import torch
 
+from zssr.dihedral import dihedral, dihedral_inverse
 from zssr.errors import OutputError, PictureError
+from zssr.files import encode, load, save, write
 from zssr.formats import WRITABLE
-from zssr.image import (
-    Image,
-    dihedral,
-    dihedral_inverse,
-    encode,
-    fill_hidden,
-    from_array,
-    from_pillow,
-    load,
-    save,
-    write,
-)
+from zssr.image import Image, fill_hidden, from_array, from_pillow
 
 SRGB = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
 

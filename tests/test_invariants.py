@@ -24,13 +24,16 @@ LAYERS = [
     {"diagnose"},
     {"jobs", "cluster"},
     {"targets"},
+    {"source"},
     {"settings"},
     {"judge"},
     {"train", "preview"},
     {"apply", "pyramid", "priors"},
     {"degrade", "network", "metrics", "device"},
     {"sliding"},
-    {"image", "resample"},
+    {"files"},
+    {"image"},
+    {"dihedral", "resample"},
     {"errors", "formats", "version"},
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
@@ -107,9 +110,13 @@ def test_every_public_function_is_explained() -> None:
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
-def test_help_does_not_wait_for_torch() -> None:
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("zssr.cli", ("torch", "numpy")), ("zssr.formats", ("torch", "numpy", "PIL")), ("web.app", ("torch",))],
+)
+def test_starts_without_what_takes_seconds_to_load(module: str, heavy: tuple[str, ...]) -> None:
     import subprocess
     import sys
 
-    code = "import sys, zssr.cli; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = f"import sys, {module}; assert not set({heavy}) & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)

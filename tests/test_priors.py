@@ -14,8 +14,9 @@ import zssr
 from zssr.cli import main
 from zssr.degrade import Chain, Jpeg, Mosaic, Region
 from zssr.degrade.jpeg import standard_tables
+from zssr.dihedral import dihedral
 from zssr.errors import PriorError
-from zssr.image import Image, dihedral
+from zssr.image import Image
 from zssr.network import Network
 from zssr.priors import load_prior, load_priors, own
 from zssr.priors.cards import FAMILIES, Card, save_weights, untrained

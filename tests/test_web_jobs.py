@@ -20,7 +20,7 @@ import requests
 
 import zssr
 from tests.serving import LONG, ROOT, SHORT, Server, Visitor, picture
-from zssr.image import encode
+from zssr.files import encode
 
 
 @pytest.fixture(scope="module")

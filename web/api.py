@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, abort, current_app, g, jsonify, request, url_for
 from werkzeug.exceptions import TooManyRequests
 
-from web.config import RANDOM_PART_SCALE, Config, visitor_settings
+from web.config import RANDOM_PART_SCALE, RESULT_FORMATS, Config, visitor_settings
 from web.engine import Busy, Engine
 from web.openapi import document
 from web.table import OPEN, Job, Table
 from web.tasks import Look
 from zssr.errors import SettingsError
-from zssr.formats import READABLE
+from zssr.formats import FORMATS, READABLE
 from zssr.version import __version__
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -35,14 +35,14 @@ COOKIE_SECONDS = 365 * 24 * 3600
 STREAM_SECONDS = 60  # after which a browser has to ask again; so a lost one does not hold a thread for long
 STREAM_PAUSE = 0.25  # between two events
 RETRY_SECONDS = 10  # when the queue is full
-MIMES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+_PNG, _JPEG = FORMATS["png"].mime, FORMATS["jpg"].mime
 # name of a view -> file, and its type
 VIEWS = {
-    "input": ("source.png", "image/png"),
-    "before": ("before.png", "image/png"),
-    "after": ("result.png", "image/png"),
-    "spread": ("spread.png", "image/png"),
-    "thumbnail": ("thumbnail.jpg", "image/jpeg"),
+    "input": ("source.png", _PNG),
+    "before": ("before.png", _PNG),
+    "after": ("result.png", _PNG),
+    "spread": ("spread.png", _PNG),
+    "thumbnail": ("thumbnail.jpg", _JPEG),
 }
 LIVE_VIEWS = ("preview", "preview-before", "thumbnail")
 NAME_LENGTH = 80
@@ -60,7 +60,7 @@ def diagnose() -> Response:
     """What happened to a picture; nothing is kept."""
     data, _ = _upload(set())
     told = _engine().look(g.address, "diagnose", _look(data))
-    told["thumbnail"] = f"data:image/png;base64,{base64.b64encode(told['thumbnail']).decode()}"
+    told["thumbnail"] = f"data:{_PNG};base64,{base64.b64encode(told['thumbnail']).decode()}"
     return jsonify(told)
 
 
@@ -147,7 +147,7 @@ def events(id: str) -> Response:
 @api.get("/jobs/<id>/result")
 def result(id: str) -> Response:
     """The restored picture as a file."""
-    format, encoding = _choice("format", ("png", "jpg", "webp")), _choice("encoding", ("binary", "base64"))
+    format, encoding = _choice("format", RESULT_FORMATS), _choice("encoding", ("binary", "base64"))
     job = _finished(id)
     data = _table().read(id, f"result.{format}")
     if data is None:
@@ -155,7 +155,7 @@ def result(id: str) -> Response:
         _table().write(id, f"result.{format}", data)
     if encoding == "base64":
         return Response(base64.b64encode(data), mimetype="text/plain")
-    return _download(data, MIMES[format], f"{_result_stem(job)}.{format}")
+    return _download(data, FORMATS[format].mime, f"{_result_stem(job)}.{format}")
 
 
 @api.get("/jobs/<id>/sidecar")
@@ -170,7 +170,7 @@ def view(id: str, view: str) -> Response:
     """A picture to be looked at on the page."""
     _own(id)
     live = _engine().live(id)
-    data, mime = None, "image/jpeg"
+    data, mime = None, _JPEG
     if live is not None and view in LIVE_VIEWS:
         data = live.pictures.get(view)
     elif view in VIEWS:

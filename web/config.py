@@ -17,6 +17,7 @@ from zssr.settings import Settings, Spec, parse_areas
 
 ROOT = Path(__file__).parent.parent
 RANDOM_PART_SCALE = 8
+RESULT_FORMATS = ("png", "jpg", "webp")  # in which visitors get a result; the first unless they say
 
 
 def _option(default: Any, help: str, low: float | None = None) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.config import Config, visitor_schema
+from web.config import RESULT_FORMATS, Config, visitor_schema
+from zssr.formats import FORMATS
 from zssr.version import __version__
 
 _TEXT = {"type": "string"}
@@ -203,11 +204,11 @@ def document(config: Config) -> dict[str, Any]:
                 operationId="result",
                 summary="The restored picture",
                 parameters=[
-                    _parameter("format", ["png", "jpg", "webp"]), _parameter("encoding", ["binary", "base64"])
+                    _parameter("format", [*RESULT_FORMATS]), _parameter("encoding", ["binary", "base64"])
                 ],
                 responses=_answers(
                     400, 404, 409, 503,
-                    _200=_file("The file", "image/png", "image/jpeg", "image/webp", "text/plain"),
+                    _200=_file("The file", *(FORMATS[name].mime for name in RESULT_FORMATS), "text/plain"),
                 ),
             )
         },
@@ -227,7 +228,7 @@ def document(config: Config) -> dict[str, Any]:
             "get": _operation(
                 operationId="view",
                 summary="A picture to be looked at",
-                responses=_answers(404, _200=_file("The picture", "image/png", "image/jpeg")),
+                responses=_answers(404, _200=_file("The picture", FORMATS["png"].mime, FORMATS["jpg"].mime)),
             ),
         },
         "/limits": {

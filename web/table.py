@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import filelock
 
 from zssr.errors import OutputError
+from zssr.files.writing import replacing
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -163,11 +163,9 @@ class Table:
 
     def write(self, id: str, name: str, data: bytes) -> bool:
         """Aside and renamed, so that it is whole or not there. False where the job was removed in the meantime."""
-        path = self.path(id, name)
-        aside = path.with_name(f".{name}.part{time.monotonic_ns()}")
         try:
-            aside.write_bytes(data)
-            aside.replace(path)
+            with replacing(self.path(id, name)) as aside:
+                aside.write_bytes(data)
         except FileNotFoundError:
             return False
         return True

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from web.config import RANDOM_PART_SCALE, visitor_settings
 from web.tasks import TOPIC, Done, Look, Task, stop_name
-from zssr import image as images
 from zssr.damage import damage_of, region_of
 from zssr.degrade.downscale import read_kernel
 from zssr.diagnose import describe, without_echoes
 from zssr.errors import Cancelled, PictureError, SettingsError
+from zssr.files import encode, load
 from zssr.image import Image
 from zssr.network import forward_flops
 from zssr.plan import DEFAULTS, EFFORTS, Plan, in_words, make_plan
@@ -43,7 +43,7 @@ def priors() -> dict[str, str]:
 
 def diagnose(look: Look) -> dict[str, Any]:
     """What is told at once of an upload. Raises PictureError."""
-    picture = images.load(look.data, look.max_MB, look.max_pixels)
+    picture = load(look.data, look.max_MB, look.max_pixels)
     damage = damage_of(picture, Settings(), False)
     findings = without_echoes(damage.findings)
     height, width = picture.size
@@ -82,11 +82,11 @@ def check(look: Look) -> dict[str, Any]:
     for name in settings.prior.split("+") if settings.prior != "none" else ():
         if name not in shipped():
             raise SettingsError(f"settings: prior '{name}': must be one of {', '.join(shipped())}, or none")
-    picture = images.load(look.data, look.max_MB, look.max_pixels)
+    picture = load(look.data, look.max_MB, look.max_pixels)
     part, data = None, None
     if look.part:
         picture, part = _random_part(picture, look.part)
-        data = images.encode(picture, "png")[0]
+        data = encode(picture, "png")[0]
     for name in ("mosaic", "blurred"):
         for area in parse_areas(name, getattr(settings, name)):
             region_of(name, area, picture.size)
@@ -108,7 +108,7 @@ def _step_cost(settings: Settings) -> float:
 
 def convert(data: bytes, format: str) -> bytes:
     """A result, as PNG, in another format."""
-    return images.encode(images.load(data), format)[0]
+    return encode(load(data), format)[0]
 
 
 def restore_job(task: Task) -> Done:
@@ -125,7 +125,7 @@ def restore_job(task: Task) -> Done:
 def _restored(task: Task, teller: _Teller) -> Done:
     teller.begin()
     settings = visitor_settings(task.settings)
-    picture = images.load(task.data, task.max_MB, task.max_pixels)
+    picture = load(task.data, task.max_MB, task.max_pixels)
     if not task.keep_exif:  # it may tell the place
         picture = dataclasses.replace(picture, exif=None)
     teller.picture(picture)
@@ -133,12 +133,12 @@ def _restored(task: Task, teller: _Teller) -> Done:
     teller.plan(plan)
     result = restore(picture, settings, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True)
     teller.check()
-    encoded, notes = images.encode(result.image, "png")
+    encoded, notes = encode(result.image, "png")
     before = fit(picture.pixels, result.image.size).clamp_(0, 1)
     files = {
         "result.png": encoded,
-        "before.png": images.encode(dataclasses.replace(result.image, pixels=before, exif=None), "png")[0],
-        "source.png": images.encode(dataclasses.replace(picture, exif=None), "png")[0],
+        "before.png": encode(dataclasses.replace(result.image, pixels=before, exif=None), "png")[0],
+        "source.png": encode(dataclasses.replace(picture, exif=None), "png")[0],
         "thumbnail.jpg": _jpeg(_small(result.image, THUMBNAIL)),
         "sidecar.json": (json.dumps(result.sidecar(), indent=1, allow_nan=False) + "\n").encode(),
     }
@@ -148,7 +148,7 @@ def _restored(task: Task, teller: _Teller) -> Done:
         high = result.spread.flatten().kthvalue(math.ceil(0.99 * result.spread.numel())).values.item()
         gain = 2 ** max(0, math.floor(math.log2(SPREAD_SEEN / max(high, 1e-4))))
         shown = Image((result.spread * gain).clamp(0, 1))
-        files["spread.png"] = images.encode(shown, "png")[0]
+        files["spread.png"] = encode(shown, "png")[0]
     held = {
         "seconds": round(result.seconds, 1),
         "agreement": dataclasses.asdict(result.agreement),
@@ -272,7 +272,7 @@ def _small(picture: Image, side: int) -> Image:
 
 
 def _png(picture: Image) -> bytes:
-    return images.encode(picture, "png")[0]
+    return encode(picture, "png")[0]
 
 
 def _jpeg(picture: Image) -> bytes:

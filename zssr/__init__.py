@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from zssr.degrade import Degradation as Degradation
     from zssr.degrade import Downscale as Downscale
     from zssr.degrade import Noise as Noise
+    from zssr.files import load as load
+    from zssr.files import save as save
     from zssr.image import Image as Image
-    from zssr.image import load as load
-    from zssr.image import save as save
     from zssr.restoration import Agreement as Agreement
     from zssr.restoration import Progress as Progress
     from zssr.restoration import Result as Result
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Agreement": "restoration", "Chain": "degrade", "Degradation": "degrade", "Downscale": "degrade", "Image": "image",
     "Noise": "degrade", "Progress": "restoration", "Result": "restoration", "Settings": "settings",
-    "__version__": "version", "load": "image", "restore": "restoration", "save": "image",
+    "__version__": "version", "load": "files", "restore": "restoration", "save": "files",
 }  # fmt: skip
 
 __all__ = [*sorted(_HOMES), "errors"]

@@ -27,9 +27,10 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from zssr import image as images
 from zssr.cluster import connected, cores, workers_now
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
+from zssr.files import encode, load, write
+from zssr.image import Image
 from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
 from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, DEFAULTS, EFFORTS
 from zssr.priors import located, names_in
@@ -370,7 +371,7 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
         kept = _kept(job, key, task.leads)
         if kept is not None and not task.force:
             return kept
-    picture = images.load(data, settings.max_MB, settings.max_pixels)
+    picture = load(data, settings.max_MB, settings.max_pixels)
     told = 0.0
 
     def on_step(progress: Progress) -> None:
@@ -384,7 +385,7 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
         settings = dataclasses.replace(settings, device=f"cuda:{place % torch.cuda.device_count()}")
     result = restore(picture, _for_one(settings), on_step=on_step, begin=task.weights or None)
     weights = result.weights if task.leads else ()
-    encoded, notes = images.encode(result.image, job.format, settings.jpeg_quality, settings.strip)
+    encoded, notes = encode(result.image, job.format, settings.jpeg_quality, settings.strip)
     held = {
         **result.sidecar(), "settings": job.settings.to_json(), "key": key,
         "sha256": hashlib.sha256(encoded).hexdigest(),
@@ -430,7 +431,7 @@ def _write(job: Job, data: bytes, sidecar: bytes, weights: tuple[Weights, ...]) 
         if is_remote(path):
             write_remote(content, path)
         else:
-            images.write(content, path, overwrite=True)
+            write(content, path, overwrite=True)
 
 
 def _packed(weights: tuple[Weights, ...]) -> bytes:
@@ -495,7 +496,7 @@ def _bytes_of(path: str) -> bytes:
     return read_remote(path, None) if is_remote(path) else Path(path).read_bytes()
 
 
-def _thumbnail(image: images.Image) -> str:
+def _thumbnail(image: Image) -> str:
     stream = io.BytesIO()
     small = image.pillow().convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))

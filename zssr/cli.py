@@ -332,12 +332,12 @@ def _one(
     started: float,
 ) -> int:
     """Restore one picture; 1 if it was made or planned, 0 if it was left alone."""
-    from zssr import image as images
+    from zssr.files import encode, load, write
     from zssr.plan import make_plan
     from zssr.restoration import restore
 
     source: Path | bytes = job.path or sys.stdin.buffer.read(int(settings.max_MB * 1e6) + 1)
-    picture = images.load(source, settings.max_MB, settings.max_pixels)
+    picture = load(source, settings.max_MB, settings.max_pixels)
     name = str(job.path or "standard input")
     out_size = settings.out_size(picture.size)
     target, format = _target(job, settings, several, picture.format, out_size)
@@ -366,17 +366,17 @@ def _one(
         shell.note(plan.describe())
     with shell.bars(name) as on_step:
         result = restore(picture, settings, on_step=on_step, started=started, plan=plan)
-    data, notes = images.encode(result.image, format, settings.jpeg_quality, settings.strip)
+    data, notes = encode(result.image, format, settings.jpeg_quality, settings.strip)
     if to_stdout:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        images.write(data, target, settings.overwrite)
+        write(data, target, settings.overwrite)
         if settings.sidecar:
             sidecar = json.dumps(result.sidecar(), indent=1, allow_nan=False) + "\n"
-            images.write(sidecar.encode(), target.with_suffix(".json"), settings.overwrite)
+            write(sidecar.encode(), target.with_suffix(".json"), settings.overwrite)
         if settings.base64:
-            images.write(base64.b64encode(data), target.with_suffix(".base64"), settings.overwrite)
+            write(base64.b64encode(data), target.with_suffix(".base64"), settings.overwrite)
     for note in [*result.notes, *notes]:
         shell.note(f"{name}: {note}")
     shell.say(f"{name} -> {'standard output' if to_stdout else target}  {_summary(result)}")
@@ -514,13 +514,13 @@ def _diagnose(arguments: Sequence[str]) -> int:
     jobs, failures = find(options.inputs)
     for problem in failures:
         _complain(problem, SOME_FAILED)
-    from zssr import image as images
     from zssr.diagnose import describe, diagnose, without_echoes
+    from zssr.files import load
 
     for job in jobs:
         name = str(job.path or "standard input")
         try:
-            picture = images.load(job.path or sys.stdin.buffer.read())
+            picture = load(job.path or sys.stdin.buffer.read())
         except ZssrError as error:
             failures.append(str(error))
             _complain(error, SOME_FAILED)
@@ -930,7 +930,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
     if len(tables) > 1:
         _compare_priors(tables, parameters)
     if options.json_file:
-        from zssr.image import write
+        from zssr.files import write
 
         data = {prior: table.to_json() for prior, table in tables.items()} if len(tables) > 1 else table.to_json()
         write((json.dumps(data, indent=1) + "\n").encode(), options.json_file, settings.overwrite)

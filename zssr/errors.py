@@ -48,3 +48,8 @@ class Cancelled(ZssrError):  # noqa: N818 - not an error of anyone
 
 class BatchError(ZssrError):
     """The cluster of a batch run cannot be reached, or is gone."""
+
+
+def one_line(error: BaseException) -> str:
+    """What another library's error says, cut to fit into a message."""
+    return " ".join(str(error).split())[:120] or type(error).__name__

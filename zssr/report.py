@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jinja2
 
-from zssr import image as images
 from zssr.batch import Report
 from zssr.errors import OutputError
+from zssr.files import write
 from zssr.version import __version__
 
 PAGE = Path(__file__).parent / "report.html.jinja"
@@ -42,7 +42,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
         "shared_weights": _shared(report),
         "outcomes": [{k: v for k, v in outcome.items() if k not in ("before", "after")} for outcome in outcomes],
     }
-    images.write((json.dumps(held, indent=1) + "\n").encode(), paths[0], overwrite=True)
+    write((json.dumps(held, indent=1) + "\n").encode(), paths[0], overwrite=True)
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE.read_text())
     # What needs a person first.
     order = {"failed": 0, "lost": 1, "made": 2, "kept": 3}
@@ -50,7 +50,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
         outcomes=sorted(outcomes, key=lambda outcome: order[outcome["state"]]), counts=counts, report=report,
         version=__version__, shared=_shared(report),
     )  # fmt: skip
-    images.write(page.encode(errors="backslashreplace"), paths[1], overwrite=True)
+    write(page.encode(errors="backslashreplace"), paths[1], overwrite=True)
     return paths
 
 

@@ -6,10 +6,10 @@ it lies, so that a crop costs no more than its pixels, in any order and by any n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from zssr import image as images
+from zssr import files
 from zssr.errors import OutputError, PictureError
+from zssr.files.writing import replacing
 from zssr.formats import SUFFIXES
+from zssr.image import fill_hidden
 
 SHARD_NAME = "pictures-{:05}.safetensors"
 SHARD_GLOB = "pictures-*.safetensors"
@@ -111,7 +113,7 @@ def load(found: dict[str, Path], names: Sequence[str], smallest: int) -> list[Pi
 
 
 def _decoded(path: Path) -> np.ndarray:
-    pixels = images.fill_hidden(images.load(path))
+    pixels = fill_hidden(files.load(path))
     return pixels.expand(3, -1, -1).mul(255).round().byte().numpy()
 
 
@@ -131,18 +133,17 @@ def pack(folder: Path, out: Path, shard_megabytes: float, on_picture: Callable[[
             raise OutputError(f"{out}: is not empty; give a new folder")
         held: dict[str, np.ndarray] = {}
         shards = 0
-        with tempfile.TemporaryDirectory(prefix=".", dir=out) as aside:  # all of them or none
+        with contextlib.ExitStack() as asides:  # all of them or none
             for number, (name, path) in enumerate(found.items(), 1):
                 held[name] = _decoded(path)
                 if number == len(found) or sum(pixels.nbytes for pixels in held.values()) >= shard_megabytes * 1e6:
                     # Not by save_file, which lets nobody else read them.
-                    (Path(aside) / SHARD_NAME.format(shards)).write_bytes(safetensors.numpy.save(held))
+                    shard = asides.enter_context(replacing(out / SHARD_NAME.format(shards)))
+                    shard.write_bytes(safetensors.numpy.save(held))
                     shards += 1
                     held = {}
                 if on_picture is not None:
                     on_picture(number, len(found))
-            for path in Path(aside).iterdir():
-                path.rename(out / path.name)
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{out}: cannot be written ({error})") from None
     return shards

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from zssr.device import choose_device, choose_precision, computing, repeatable
 from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
+from zssr.files.writing import replacing
 from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
 from zssr.priors.pictures import Picture, base_of, find, load, split
 from zssr.priors.recipes import Recipe
@@ -273,13 +274,10 @@ def _write_log(path: Path, before: float, curve: Sequence[tuple[int, float]]) ->
 
 
 def _replaced(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write aside and rename, so that a kill leaves the old file or the new one."""
-    aside = path.with_name(f".{path.name}.part")
+    """As `replacing`, with what may go wrong as an OutputError."""
     try:
-        write(aside)
-        aside.replace(path)
+        with replacing(path) as aside:
+            write(aside)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OutputError(f"{path}: cannot be written ({reason})") from None
-    finally:
-        aside.unlink(missing_ok=True)

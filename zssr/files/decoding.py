@@ -1,0 +1,177 @@
+"""Reading picture files.
+
+Pillow reads everything of 8 bits and all metadata. It cannot hold more than one channel of 16 bits, so 16-bit PNG goes
+through imagecodecs and 16-bit TIFF through tifffile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import imagecodecs
+import jpeglib
+import numpy as np
+import PIL.Image
+import tifffile
+import torch
+
+from zssr.errors import PictureError, one_line
+from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
+from zssr.image import BROKEN, ORIENTATION_TAG, Image, JpegData, from_array, to_8_bit_mode, upright, with_metadata
+
+
+def load(
+    source: str | os.PathLike[str] | bytes,
+    max_megabytes: float | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Image:
+    """Read a picture from a path or from the bytes of a file.
+
+    Orientation is applied, palettes are looked up, CMYK becomes sRGB; everything else stays as
+    stored. Raises PictureError when there is no picture, it is of no allowed format, is larger
+    than the limits, truncated or corrupt.
+    """
+    name = "the input" if isinstance(source, bytes) else os.fspath(source)
+    data = source if isinstance(source, bytes) else _read(Path(source), max_megabytes)
+    if max_megabytes is not None and len(data) > max_megabytes * 1e6:
+        raise PictureError(
+            f"{name}: {len(data) / 1e6:.1f} MB is more than the limit of {max_megabytes:g} MB; raise it with --max-MB"
+        )
+    if not data:
+        raise PictureError(f"{name}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
+            opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
+    except PIL.UnidentifiedImageError:
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _load_tiff_alone(name, data, max_pixels)
+        raise PictureError(f"{name}: not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
+    except PIL.Image.DecompressionBombError:
+        raise PictureError(f"{name}: too many pixels to be opened safely") from None
+    except BROKEN as error:
+        raise PictureError(f"{name}: corrupt file ({one_line(error)})") from None
+    if opened.width * opened.height > max_pixels:
+        raise PictureError(f"{name}: {_too_many_pixels(opened.width, opened.height, max_pixels)}")
+    try:
+        return _decode(opened, data)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
+    except BROKEN as error:
+        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
+
+
+def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
+    """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages.first
+            if page.imagewidth * page.imagelength > max_pixels:
+                raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
+            icc = page.tags.valueof(34675)
+            orientation = page.tags.valueof(ORIENTATION_TAG) or 1
+        picture = upright(from_array(_decode_tiff_16(data, max_pixels)), orientation)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
+    except BROKEN as error:
+        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
+    return dataclasses.replace(picture, icc=icc, format="tiff")
+
+
+def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
+    return f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
+
+
+def _read(path: Path, max_megabytes: float | None) -> bytes:
+    try:
+        if path.is_dir():
+            raise PictureError(f"{path}: is a folder, not a picture")
+        size = path.stat().st_size
+        if max_megabytes is not None and size > max_megabytes * 1e6:  # before reading it all
+            raise PictureError(
+                f"{path}: {size / 1e6:.1f} MB is more than the limit of {max_megabytes:g} MB; raise it with --max-MB"
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PictureError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{path}: cannot be read ({one_line(error)})") from None
+
+
+def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
+    notes: list[str] = []
+    frames = getattr(opened, "n_frames", 1)
+    if frames > 1 and opened.format != "MPO":
+        notes.append(f"first of {frames} frames")
+    if _is_16_bit(opened):
+        picture = from_array(_decode_16_bit(opened, data))
+        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
+    converted, icc = to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
+    jpeg = _jpeg_data(opened, data) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
+    return with_metadata(dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), opened, icc, notes)
+
+
+def _jpeg_data(opened: PIL.Image.Image, data: bytes) -> JpegData | None:
+    """The file's own coefficients; None where its components are not luma and chroma."""
+    names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
+    if len(names) > 1 and (opened.info.get("adobe_transform") == 0 or names == list(b"RGB")):
+        return None
+    # The library reads files only. The data were decoded whole before, so it does not meet a broken one.
+    with tempfile.TemporaryDirectory(prefix="zssr-") as folder:
+        path = Path(folder) / "picture.jpg"
+        path.write_bytes(data)
+        held = jpeglib.read_dct(str(path))
+    components = [held.Y] if held.Cb is None else [held.Y, held.Cb, held.Cr]
+    return JpegData(
+        tuple(tuple(int(step) for step in held.qt[number].flatten()) for number in held.quant_tbl_no),
+        tuple((int(vertical), int(horizontal)) for vertical, horizontal in held.samp_factor),
+        tuple(torch.from_numpy(np.ascontiguousarray(component)) for component in components),
+    )
+
+
+def _is_16_bit(opened: PIL.Image.Image) -> bool:
+    if opened.format == "TIFF":
+        bits = opened.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
+        if max(bits) > 16 or opened.mode == "F":
+            raise PictureError("32-bit samples: save it with 8 or 16 bits a channel first")
+        return max(bits) == 16
+    if opened.mode.startswith("I"):
+        return True
+    return opened.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+
+
+def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
+    if opened.format == "PNG":
+        return imagecodecs.png_decode(data)
+    if opened.format != "TIFF":
+        raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
+    return _decode_tiff_16(data, opened.width * opened.height)
+
+
+def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        # Strips may share their bytes, so that a small file holds any number of samples.
+        if page.samplesperpixel > 4 or page.imagedepth != 1 or math.prod(page.shape) > 4 * max_pixels:
+            raise PictureError("TIFF with more than 4 samples a pixel: save it as RGB first")
+        array = page.asarray()
+        if page.axes == "SYX":
+            array = np.moveaxis(array, 0, -1)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            array = 65535 - array
+        elif page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+            raise PictureError(f"16-bit TIFF of type {page.photometric!r} is not supported: save it as RGB first")
+        if array.dtype != np.uint16:
+            raise PictureError(f"TIFF samples of type {array.dtype} are not supported: save it as 16-bit integers")
+        if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
+            # Stored premultiplied; zssr works on the colours themselves.
+            alpha = array[..., -1:].astype(np.float64)
+            colour = np.divide(array[..., :-1] * 65535.0, alpha, out=np.zeros(array[..., :-1].shape), where=alpha > 0)
+            array = np.concatenate([colour.round().clip(0, 65535).astype(np.uint16), array[..., -1:]], -1)
+        return array
