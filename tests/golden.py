@@ -151,7 +151,7 @@ def foreign(scale: int) -> Iterator[str]:
 
 
 def quick(source: Any, warm: Any = None, wants_spread: bool = False, **settings: Any) -> zssr.Result:
-    return zssr.restore(source, begin=warm, spread=wants_spread, **{**QUICK, **settings})
+    return zssr.restore(source, warm_start=warm, spread=wants_spread, **{**QUICK, **settings})
 
 
 # -------------------------------------------------------------------------------------------- cases

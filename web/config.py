@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zssr import settings as all_settings
-from zssr.errors import SettingsError
+from zssr.errors import SettingsError, did_you_mean
 from zssr.settings import Settings, Spec, parse_areas
 
 ROOT = Path(__file__).parent.parent
@@ -78,8 +77,7 @@ def make_config(data: Mapping[str, Any]) -> Config:
     names = [field.name for field in dataclasses.fields(Config)]
     for key in data:
         if key not in names:
-            near = difflib.get_close_matches(key, names, 1, 0.5)
-            raise SettingsError(f"unknown setting '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+            raise SettingsError(f"unknown setting '{key}'{did_you_mean(key, names)}")
     return Config(**data)
 
 
@@ -151,7 +149,7 @@ def visitor_settings(data: Any) -> Settings:
         if key in NOT_FOR_VISITORS:
             raise SettingsError(f"settings: {key} cannot be set here; install zssr to use it")
     settings = all_settings.make(**all_settings.from_json(data))
-    for name in ("mosaic", "blurred"):
+    for name in (name for name, spec in visitor_specs().items() if spec.areas):
         if len(parse_areas(name, getattr(settings, name))) > MOST_AREAS:
             raise SettingsError(f"settings: {name}: at most {MOST_AREAS} areas here")
         if any(area.file is not None for area in parse_areas(name, getattr(settings, name))):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 import secrets
 import time
@@ -15,19 +14,22 @@ from torch import Tensor
 
 from web.config import RANDOM_PART_SCALE, visitor_settings
 from web.tasks import TOPIC, Done, Look, Task, stop_name
-from zssr.damage import damage_of, region_of
-from zssr.degrade.downscale import read_kernel
-from zssr.diagnose import describe, without_echoes
+from zssr.damages.downscale import read_kernel
+from zssr.damages.region import region_of_area
+from zssr.damages.rules import without_echoes
+from zssr.diagnose import describe
 from zssr.errors import Cancelled, PictureError, SettingsError
 from zssr.files import encode, load
 from zssr.image import Image
-from zssr.network import forward_flops
-from zssr.plan import DEFAULTS, EFFORTS, Plan, in_words, make_plan
+from zssr.plan import make_plan
 from zssr.priors import shipped
 from zssr.priors.cards import FAMILIES, load_weights
+from zssr.progress import Progress
+from zssr.repairs import repairs_for
 from zssr.resample import fit
-from zssr.restoration import Progress, restore
-from zssr.settings import Settings, parse_areas
+from zssr.resources import step_flops
+from zssr.restoration import restore
+from zssr.settings import Settings, parse_areas, specs
 
 TELL_EVERY = 0.4  # seconds between two words of progress
 ASK_EVERY = 0.2  # seconds between two looks whether to stop
@@ -44,11 +46,10 @@ def priors() -> dict[str, str]:
 def diagnose(look: Look) -> dict[str, Any]:
     """What is told at once of an upload. Raises PictureError."""
     picture = load(look.data, look.max_MB, look.max_pixels)
-    damage = damage_of(picture, Settings(), False)
-    findings = without_echoes(damage.findings)
+    repairs = repairs_for(picture, Settings(), False)
+    findings = without_echoes(repairs.findings)
     height, width = picture.size
-    parts = [*([] if damage.whole_mosaic is None else [damage.whole_mosaic]), *damage.parts]
-    undone = [in_words(part) for part in parts]
+    undone = repairs.words
     return {
         "width": width,
         "height": height,
@@ -73,7 +74,7 @@ def check(look: Look) -> dict[str, Any]:
     Raises PictureError and SettingsError.
     """
     settings = visitor_settings(look.settings)
-    if _step_cost(settings) > MOST_A_STEP * _step_cost(Settings()):
+    if step_flops(settings) > MOST_A_STEP * step_flops(Settings()):
         raise SettingsError(
             "settings: batch_size, crop_size, model_width, model_depth and model_kernel_size together make each step"
             f" over {MOST_A_STEP} times as long as the default; choose smaller ones"
@@ -87,9 +88,9 @@ def check(look: Look) -> dict[str, Any]:
     if look.part:
         picture, part = _random_part(picture, look.part)
         data = encode(picture, "png")[0]
-    for name in ("mosaic", "blurred"):
+    for name in (name for name, spec in specs().items() if spec.areas):
         for area in parse_areas(name, getattr(settings, name)):
-            region_of(name, area, picture.size)
+            region_of_area(name, area, picture.size)
     out_size = settings.out_size(picture.size)
     if out_size[0] * out_size[1] > look.max_output_pixels:
         raise SettingsError(
@@ -97,13 +98,6 @@ def check(look: Look) -> dict[str, Any]:
             f" {look.max_output_pixels} that are made here; choose a smaller scale"
         )
     return {"size": [*picture.size[::-1]], "out_size": [*out_size[::-1]], "part": part, "data": data}
-
-
-def _step_cost(settings: Settings) -> float:
-    """Operations of a training step, about, which is also how much memory it takes."""
-    depth = settings.model_depth or EFFORTS[settings.quality].depth
-    pixels = settings.batch_size * (settings.crop_size or DEFAULTS["crop_size"]) ** 2
-    return pixels * forward_flops(settings.in_channels, settings.model_width, depth, settings.model_kernel_size, 1)
 
 
 def convert(data: bytes, format: str) -> bytes:
@@ -130,17 +124,17 @@ def _restored(task: Task, teller: _Teller) -> Done:
         picture = dataclasses.replace(picture, exif=None)
     teller.picture(picture)
     plan = make_plan(picture, settings)
-    teller.plan(plan)
-    result = restore(picture, settings, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True)
+    teller.planned()
+    result = restore(picture, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True)
     teller.check()
-    encoded, notes = encode(result.image, "png")
+    encoded, notes = result.encode("png")
     before = fit(picture.pixels, result.image.size).clamp_(0, 1)
     files = {
         "result.png": encoded,
         "before.png": encode(dataclasses.replace(result.image, pixels=before, exif=None), "png")[0],
         "source.png": encode(dataclasses.replace(picture, exif=None), "png")[0],
         "thumbnail.jpg": _jpeg(_small(result.image, THUMBNAIL)),
-        "sidecar.json": (json.dumps(result.sidecar(), indent=1, allow_nan=False) + "\n").encode(),
+        "sidecar.json": result.sidecar_json(),
     }
     gain = 1
     if result.spread is not None:
@@ -172,8 +166,6 @@ class _Teller:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._started = self._told = self._asked = time.monotonic()
-        self._shares: list[float] = []
-        self._kinds: list[str] = []
         try:
             self._worker: Any = distributed.get_worker()
             self._stop: Any = distributed.Event(stop_name(task.id, task.attempt))
@@ -202,17 +194,8 @@ class _Teller:
     def picture(self, picture: Image) -> None:
         self.tell(input=_jpeg(_small(picture, THUMBNAIL)))
 
-    def plan(self, plan: Plan) -> None:
-        """What each stage takes of the whole: a training step is a forward and a backward pass, three forward ones."""
+    def planned(self) -> None:
         self.check()
-        trained = plan.training.batch_size * plan.training.crop_size**2
-        for step in plan.steps:
-            self._shares += [3.0 * step.training_steps * trained] * plan.networks
-            self._kinds += ["train"] * plan.networks
-            self._shares.append(float(len(plan.moves) * step.size[0] * step.size[1]))
-            self._kinds.append("apply")
-        total = sum(self._shares)
-        self._shares = [share / total for share in self._shares]
         self.tell(progress={"fraction": 0.0, "stage": "look", "stage_name": "making the first estimate"})
 
     def step(self, progress: Progress) -> None:
@@ -222,22 +205,20 @@ class _Teller:
         if now - self._told < TELL_EVERY and progress.fraction < 1:
             return
         self._told = now
-        number = progress.stage_number
-        done = sum(self._shares[:number]) + self._shares[number] * progress.fraction
-        steps = self._kinds.count("apply")
-        step = self._kinds[:number].count("apply") + 1
+        # Each step of the way is a training and an application.
+        step, steps = progress.stage_number // 2 + 1, progress.stages // 2
         share = 100 * progress.error / max(progress.base_error, 1e-3)
         doing = "learning" if progress.stage == "train" else "applying what was learned"
         self.tell(
             progress={
-                "fraction": round(min(done, 1.0), 4),
+                "fraction": round(progress.whole, 4),
                 "stage": progress.stage,
                 "stage_name": doing if steps == 1 else f"{doing}, step {step} of {steps}",
-                "stage_number": number,
+                "stage_number": progress.stage_number,
                 "stages": progress.stages,
             },
             # Relative to the first estimate, so that easy and hard crops count alike.
-            point=[round(min(done, 1.0), 4), round(share, 2), progress.lr]
+            point=[round(progress.whole, 4), round(share, 2), progress.lr]
             if progress.stage == "train" and math.isfinite(share)
             else None,
         )

@@ -9,25 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zssr import errors as errors
-    from zssr.degrade import Chain as Chain
-    from zssr.degrade import Degradation as Degradation
-    from zssr.degrade import Downscale as Downscale
-    from zssr.degrade import Noise as Noise
+    from zssr.agreement import Agreement as Agreement
+    from zssr.damages import Blur as Blur
+    from zssr.damages import Chain as Chain
+    from zssr.damages import Degradation as Degradation
+    from zssr.damages import Downscale as Downscale
+    from zssr.damages import Jpeg as Jpeg
+    from zssr.damages import Missing as Missing
+    from zssr.damages import Mosaic as Mosaic
+    from zssr.damages import Noise as Noise
+    from zssr.damages import Region as Region
     from zssr.files import load as load
     from zssr.files import save as save
     from zssr.image import Image as Image
-    from zssr.restoration import Agreement as Agreement
-    from zssr.restoration import Progress as Progress
-    from zssr.restoration import Result as Result
+    from zssr.plan import Plan as Plan
+    from zssr.plan import make_plan as make_plan
+    from zssr.progress import Progress as Progress
     from zssr.restoration import restore as restore
+    from zssr.result import Result as Result
     from zssr.settings import Settings as Settings
     from zssr.version import __version__ as __version__
 
 # Public name -> where it lives. Loaded when first used: torch takes seconds, and `zssr -h` needs none of it.
 _HOMES = {
-    "Agreement": "restoration", "Chain": "degrade", "Degradation": "degrade", "Downscale": "degrade", "Image": "image",
-    "Noise": "degrade", "Progress": "restoration", "Result": "restoration", "Settings": "settings",
-    "__version__": "version", "load": "files", "restore": "restoration", "save": "files",
+    "Agreement": "agreement", "Blur": "damages", "Chain": "damages", "Degradation": "damages", "Downscale": "damages",
+    "Image": "image", "Jpeg": "damages", "Missing": "damages", "Mosaic": "damages", "Noise": "damages",
+    "Plan": "plan", "Progress": "progress", "Region": "damages", "Result": "result", "Settings": "settings",
+    "__version__": "version", "load": "files", "make_plan": "plan", "restore": "restoration", "save": "files",
 }  # fmt: skip
 
 __all__ = [*sorted(_HOMES), "errors"]

@@ -4,87 +4,128 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from zssr.device import computing, is_out_of_memory
+from zssr.device import Compute, is_out_of_memory
+from zssr.dihedral import dihedral, dihedral_inverse
 from zssr.errors import DeviceError
-from zssr.image import dihedral, dihedral_inverse
-from zssr.network import FOLD, Network
-from zssr.resample import mirrored
+from zssr.network import UNSHUFFLE, Network
+from zssr.resample import Size, extended, mirrored, size_of
 
 SMALLEST_TILE = 32
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the network is shown of a whole picture.
+
+    base: (1, C, H, W), the first estimate. hints: (1, K, H, W). mask: (1, 1, H, W) bool, the pixels that are to be
+    restored; None for all. grid_offset: (rows, columns) at the top left that are no part of the picture; they put the
+    damage's grid on the corner, where the network learned it.
+    """
+
+    base: Tensor
+    hints: Tensor
+    mask: Tensor | None = None
+    grid_offset: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def from_the_grid_on(cls, base: Tensor, hints: Tensor, mask: Tensor | None, grid_offset: tuple[int, int]) -> Seen:
+        """Of a picture's base, hints and mask, which are extended to begin where the grid does."""
+        if grid_offset != (0, 0):
+            rows, columns = (grid_offset[0], 0), (grid_offset[1], 0)
+            base, hints = (extended(x, rows, columns) for x in (base, hints))
+            mask = None if mask is None else extended(mask, rows, columns)
+        return cls(base, hints, mask, grid_offset)
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The picture's part of (..., H, W)."""
+        return x[..., self.grid_offset[0] :, self.grid_offset[1] :]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """pixels: (1, C, H, W) in [0, 1]. spread: (1, 1, H, W), the standard deviation of the results that were joined,
+    mean over channels; None where there was one only, or it was not asked for."""
+
+    pixels: Tensor
+    spread: Tensor | None
+
+
 def apply(
     network: Network,
-    base: Tensor,
+    seen: Seen,
     tile: int,
-    moves: frozenset[int],
-    device: torch.device,
-    precision: torch.dtype,
+    transforms: frozenset[int],
+    compute: Compute,
     on_tile: Callable[[int, int], None] | None = None,
-    hints: Tensor | None = None,
-    wanted: Tensor | None = None,
-    spread: Tensor | None = None,
-) -> Tensor:
-    """The network's result on a picture of any size, in tiles that do not show.
+    wants_spread: bool = False,
+) -> Applied:
+    """The network's result on a picture of any size, in tiles that do not show; it lies where the base lies.
 
-    base: (1, C, H, W) and hints (1, K, H, W), on any device; the result lies where the base lies, in [0, 1].
-    tile: side of the tiles in pixels, without the halo, which is as wide as the network sees. moves: the flips and
+    tile: side of the tiles in pixels, without the halo, which is as wide as the network sees. transforms: the flips and
     rotations whose results are joined by their median (Timofte et al., 2016). on_tile: called with (done, all).
-    wanted: (1, 1, H, W) bool; tiles without any wanted pixel are left as the base.
-    spread: (1, 1, H, W), written: the standard deviation of the results before they are joined, mean over channels.
+    Tiles without any pixel that is to be restored are left as the base.
     Raises DeviceError when memory does not suffice for the smallest tile.
     """
-    out = torch.empty_like(base)
-    height, width = base.shape[-2:]
-    tile = max(FOLD, tile // FOLD * FOLD)
-    halo = math.ceil(network.reach / FOLD) * FOLD
-    done = 0
+    pixels = torch.empty_like(seen.base)
+    spread = torch.zeros_like(pixels[:, :1]) if wants_spread and len(transforms) > 1 else None
+    tile = max(UNSHUFFLE, tile // UNSHUFFLE * UNSHUFFLE)
     with torch.inference_mode():
-        while True:
-            tiles = list(_tiles(height, width, tile))
-            try:
-                for number, (top, left) in enumerate(tiles):
-                    if number < done:
-                        continue
-                    bottom, right = min(top + tile, height), min(left + tile, width)
-                    if wanted is not None and not wanted[..., top:bottom, left:right].any():
-                        out[..., top:bottom, left:right] = base[..., top:bottom, left:right]
-                        done = number + 1
-                        continue
-                    piece = _padded(base, (top, bottom), (left, right), halo).to(device)
-                    if hints is not None:
-                        more = _padded(hints, (top, bottom), (left, right), halo).to(device)
-                        piece = torch.cat([piece, more], 1)
-                    with computing(device, precision):
-                        results = _ensemble(network, piece, moves)
-                    inner = results[..., halo : halo + bottom - top, halo : halo + right - left]
-                    out[..., top:bottom, left:right] = _joined(inner).clamp(0, 1).to(out.device)
-                    if spread is not None:
-                        deviation = inner.std(0, correction=0).mean(1, keepdim=True)
-                        spread[..., top:bottom, left:right] = deviation.to(spread.device)
-                    done = number + 1
-                    if on_tile is not None:
-                        on_tile(done, len(tiles))
-                return out
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if tile <= SMALLEST_TILE:
-                    raise DeviceError(f"{device}: too little memory even for a {tile}x{tile} tile") from None
-            tile = max(SMALLEST_TILE, tile // (2 * FOLD) * FOLD)
-            done = 0
+        while not _applied(network, seen, tile, transforms, compute, on_tile, pixels, spread):
+            if tile <= SMALLEST_TILE:
+                raise DeviceError(f"{compute.device}: too little memory even for a {tile}x{tile} tile")
+            tile = max(SMALLEST_TILE, tile // (2 * UNSHUFFLE) * UNSHUFFLE)
+    pixels = seen.cut(pixels)
+    if spread is not None:
+        if seen.mask is not None:  # elsewhere the input's own pixels are kept
+            spread.mul_(seen.mask.to(spread))
+        spread = seen.cut(spread)
+    return Applied(pixels, spread)
 
 
-def padded_pixels(size: tuple[int, int], tile: int, reach: int, wanted: Tensor | None = None) -> int:
-    """Pixels that the network sees in one pass over a picture of `size`, halos included; see `apply` for `wanted`."""
+def _applied(
+    network: Network, seen: Seen, tile: int, transforms: frozenset[int], compute: Compute,
+    on_tile: Callable[[int, int], None] | None, pixels: Tensor, spread: Tensor | None,
+) -> bool:  # fmt: skip
+    """Fill pixels and spread, tile by tile; False where the memory does not suffice."""
+    height, width = size_of(seen.base)
+    halo = math.ceil(network.receptive_radius / UNSHUFFLE) * UNSHUFFLE
+    tiles = list(_tiles(height, width, tile))
+    for done, (top, left) in enumerate(tiles, start=1):
+        bottom, right = min(top + tile, height), min(left + tile, width)
+        place = (..., slice(top, bottom), slice(left, right))
+        if seen.mask is not None and not seen.mask[place].any():
+            pixels[place] = seen.base[place]
+            continue
+        try:
+            network_input = torch.cat(
+                [_padded(x, (top, bottom), (left, right), halo).to(compute.device) for x in (seen.base, seen.hints)], 1
+            )
+            with compute.autocast():
+                results = _ensemble(network, network_input, transforms)
+            inner = results[..., halo : halo + bottom - top, halo : halo + right - left]
+            pixels[place] = _joined(inner).clamp(0, 1).to(pixels.device)
+            if spread is not None:
+                spread[place] = inner.std(0, correction=0).mean(1, keepdim=True).to(spread.device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        if on_tile is not None:
+            on_tile(done, len(tiles))
+    return True
+
+
+def padded_pixels(size: Size, tile: int, halo: int, mask: Tensor | None = None) -> int:
+    """Pixels that the network sees in one pass over a picture of `size`, halos included; see Seen for the mask."""
     return sum(
-        (min(tile, size[0] - top) + 2 * reach) * (min(tile, size[1] - left) + 2 * reach)
+        (min(tile, size[0] - top) + 2 * halo) * (min(tile, size[1] - left) + 2 * halo)
         for top, left in _tiles(*size, tile)
-        if wanted is None or wanted[..., top : top + tile, left : left + tile].any()
+        if mask is None or mask[..., top : top + tile, left : left + tile].any()
     )
 
 
@@ -94,18 +135,23 @@ def _tiles(height: int, width: int, tile: int) -> Iterator[tuple[int, int]]:
             yield top, left
 
 
-def _padded(base: Tensor, rows: tuple[int, int], columns: tuple[int, int], halo: int) -> Tensor:
-    """A part of the picture with its halo, mirrored at the picture's borders, its sides multiples of FOLD."""
+def _padded(x: Tensor, rows: tuple[int, int], columns: tuple[int, int], halo: int) -> Tensor:
+    """A part of the picture with its halo, mirrored at the picture's borders, its sides multiples of UNSHUFFLE."""
     for dimension, (first, last) in ((-2, rows), (-1, columns)):
-        last += -(last - first) % FOLD
-        index = torch.arange(first - halo, last + halo, device=base.device)
-        base = base.index_select(dimension, mirrored(index, base.shape[dimension]))
-    return base
+        last += -(last - first) % UNSHUFFLE
+        index = torch.arange(first - halo, last + halo, device=x.device)
+        x = x.index_select(dimension, mirrored(index, x.shape[dimension]))
+    return x
 
 
-def _ensemble(network: Network, piece: Tensor, moves: frozenset[int]) -> Tensor:
-    """(moves, 1, C, H, W): the result of each flip or rotation, turned back."""
-    return torch.stack([dihedral_inverse(network(dihedral(piece, move)).float(), move) for move in sorted(moves)])
+def _ensemble(network: Network, network_input: Tensor, transforms: frozenset[int]) -> Tensor:
+    """(transforms, 1, C, H, W): the result of each flip or rotation, turned back."""
+    return torch.stack(
+        [
+            dihedral_inverse(network(dihedral(network_input, transform)).float(), transform)
+            for transform in sorted(transforms)
+        ]
+    )
 
 
 def _joined(results: Tensor) -> Tensor:

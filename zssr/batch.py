@@ -29,15 +29,17 @@ import torch
 
 from zssr.cluster import connected, cores, workers_now
 from zssr.errors import BatchError, OutputError, PictureError, ZssrError
-from zssr.files import encode, load, write
+from zssr.files import load, write
 from zssr.image import Image
 from zssr.jobs import Job, Run, files_of, make_run, sidecar_of, weights_of
-from zssr.plan import BYTES_A_RESULT, BYTES_OF_RUNTIME, DEFAULTS, EFFORTS
 from zssr.priors import located, names_in
-from zssr.restoration import Progress, Weights, restore
-from zssr.settings import Settings, parse_areas
+from zssr.progress import Progress
+from zssr.resources import BYTES_OF_RUNTIME, estimate_from_sizes, pixels_of_a_step
+from zssr.restoration import restore
+from zssr.settings import Settings, parse_areas, specs
 from zssr.targets import exists_remote, is_remote, read_remote, write_remote
 from zssr.version import __version__
+from zssr.weights import Weights
 
 TOPIC = "zssr"
 TELL_EVERY = 0.5  # seconds between two words of a worker
@@ -85,7 +87,7 @@ class Task:
     data: bytes | None = None
     transfer: bool = False
     force: bool = False
-    weights: tuple[Weights, ...] = ()
+    weights: Weights | None = None
     leads: bool = False
 
 
@@ -96,7 +98,7 @@ class Done:
     outcome: Outcome
     data: bytes | None = None
     sidecar: bytes | None = None
-    weights: tuple[Weights, ...] = ()
+    weights: Weights | None = None
 
 
 @dataclass
@@ -170,7 +172,7 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
     estimates = [estimate(job) for job in planned.jobs]
     first = set(leaders.values())
     waiting = sorted(enumerate(planned.jobs), key=lambda pair: (pair[0] in first, estimates[pair[0]][0], -pair[0]))
-    weights: dict[str, tuple[Weights, ...]] = {}
+    weights: dict[str, Weights | None] = {}
     held: dict[Any, tuple[int, Job, int]] = {}
     memory_here = memory_free = psutil.virtual_memory().available  # where workers name no limit
     stopping, told = False, 0.0
@@ -212,7 +214,7 @@ def _run(planned: Run, client: Any, force: bool, watch: Watch, work: Callable[[T
             if memories and sum(sorted([needed, *memories])[-slots:]) > memory_free:
                 waiting.append(found)
                 break
-            own = weights.get(job.share, ()) if job.share is not None else ()
+            own = weights.get(job.share) if job.share is not None else None
             leads = job.share is not None and leaders[job.share] == number
             data = None
             if planned.transfer or is_remote(job.source) or is_remote(job.target):
@@ -334,7 +336,7 @@ def _failed(job: Job, reason: str) -> Outcome:
 # --------------------------------------------------------------------------------------- one job
 
 
-def key_of(data: bytes, settings: Settings, weights: tuple[Weights, ...] = ()) -> str:
+def key_of(data: bytes, settings: Settings, weights: Weights | None = None) -> str:
     """What a result depends on: the input's bytes, the settings, the version, the weights to begin with."""
     said = json.dumps([settings.to_json(), __version__], sort_keys=True)
     begun = hashlib.sha256(_packed(weights)).digest() if weights else b""
@@ -344,7 +346,9 @@ def key_of(data: bytes, settings: Settings, weights: tuple[Weights, ...] = ()) -
 def _named_files(settings: Settings) -> bytes:
     """The hashes of the files that settings name: masks, kernels, priors."""
     names = [settings.mask or "", settings.kernel]
-    names += [area.file or "" for text in (settings.mosaic, settings.blurred) for area in parse_areas("area", text)]
+    for name, spec in specs().items():
+        if spec.areas:
+            names += [area.file or "" for area in parse_areas(name, getattr(settings, name))]
     paths = [*(Path(name) for name in names if name), *map(located, names_in(settings.prior))]
     return b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file())
 
@@ -383,15 +387,13 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
     if settings.device == "auto" and torch.cuda.device_count() > 1 and worker is not None:
         place = int(worker.name) if str(worker.name).isdecimal() else os.getpid()
         settings = dataclasses.replace(settings, device=f"cuda:{place % torch.cuda.device_count()}")
-    result = restore(picture, _for_one(settings), on_step=on_step, begin=task.weights or None)
-    weights = result.weights if task.leads else ()
-    encoded, notes = encode(result.image, job.format, settings.jpeg_quality, settings.strip)
-    held = {
-        **result.sidecar(), "settings": job.settings.to_json(), "key": key,
-        "sha256": hashlib.sha256(encoded).hexdigest(),
-        "weights": hashlib.sha256(_packed(weights)).hexdigest() if weights else None,
-    }  # fmt: skip
-    sidecar = (json.dumps(held, indent=1, allow_nan=False) + "\n").encode()
+    result = restore(picture, _for_one(settings), on_step=on_step, warm_start=task.weights)
+    weights = result.weights if task.leads else None
+    encoded, notes = result.encode(job.format)
+    sidecar = result.sidecar_json(
+        settings=job.settings.to_json(), key=key, sha256=hashlib.sha256(encoded).hexdigest(),
+        weights=hashlib.sha256(_packed(weights)).hexdigest() if weights else None,
+    )  # fmt: skip
     outcome = dataclasses.replace(
         outcome, state="made", seconds=round(time.monotonic() - begin, 3),
         training_steps=sum(report.steps for report in result.reports),
@@ -420,7 +422,7 @@ def _read(job: Job) -> bytes:
         raise PictureError(f"{job.source}: cannot be read ({error.strerror})") from None
 
 
-def _write(job: Job, data: bytes, sidecar: bytes, weights: tuple[Weights, ...]) -> None:
+def _write(job: Job, data: bytes, sidecar: bytes, weights: Weights | None) -> None:
     """The picture last: the sidecar holds its hash, so that a picture that is not of it counts as missing."""
     files = [(sidecar_of(job.target), sidecar), (job.target, data)]
     if weights:
@@ -434,19 +436,8 @@ def _write(job: Job, data: bytes, sidecar: bytes, weights: tuple[Weights, ...]) 
             write(content, path, overwrite=True)
 
 
-def _packed(weights: tuple[Weights, ...]) -> bytes:
-    return safetensors.numpy.save(
-        {f"{number}.{name}": value for number, one in enumerate(weights) for name, value in one.items()}
-    )
-
-
-def _unpacked(data: bytes) -> tuple[Weights, ...]:
-    held = safetensors.numpy.load(data)
-    count = 1 + max(int(name.partition(".")[0]) for name in held)
-    return tuple(
-        {name.partition(".")[2]: value for name, value in held.items() if name.startswith(f"{number}.")}
-        for number in range(count)
-    )
+def _packed(weights: Weights) -> bytes:
+    return safetensors.numpy.save(dict(weights))
 
 
 def _kept(job: Job, key: str, leads: bool) -> Done | None:
@@ -464,16 +455,16 @@ def _kept(job: Job, key: str, leads: bool) -> Done | None:
         return None
     if held["key"] != key:
         return None
-    weights: tuple[Weights, ...]
+    weights: Weights | None
     try:
         if hashlib.sha256(_bytes_of(job.target)).hexdigest() != held.get("sha256"):
             return None
-        weights = ()
+        weights = None
         if leads and held.get("weights"):
             packed = _bytes_of(weights_of(job.target))
             if hashlib.sha256(packed).hexdigest() != held["weights"]:
                 return None
-            weights = _unpacked(packed)
+            weights = safetensors.numpy.load(packed)
     except (ZssrError, OSError, ValueError, safetensors.SafetensorError):
         return None
     outcome = dataclasses.replace(
@@ -525,12 +516,8 @@ def estimate(job: Job) -> tuple[float, int]:
     size, out_size = _sizes(job)
     if out_size is None:
         return 0.0, BYTES_OF_RUNTIME
-    memory = BYTES_OF_RUNTIME + int(2 * 3 * BYTES_A_RESULT * (out_size[0] * out_size[1]))
-    effort = EFFORTS[job.settings.quality]
-    enlarges = out_size != size
-    steps = job.settings.num_epochs or (effort.steps if enlarges else effort.repair_steps)
-    crop = job.settings.crop_size or DEFAULTS["crop_size"]
-    return 3.0 * steps * crop**2 * job.settings.batch_size + 8.0 * out_size[0] * out_size[1], memory
+    assert size is not None
+    return estimate_from_sizes(job.settings, size, out_size)
 
 
 def _sizes(job: Job) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
@@ -550,4 +537,4 @@ def seconds_a_unit() -> float:
     noise = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
     for steps in (5, 30):  # the first run warms up
         report = restore(noise, Settings(num_epochs=steps, scale=2, ensemble=False)).reports[0]
-    return report.seconds / (3.0 * report.steps * 96**2)
+    return report.seconds / (report.steps * pixels_of_a_step(96, 1))

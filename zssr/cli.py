@@ -9,7 +9,6 @@ import argparse
 import base64
 import contextlib
 import dataclasses
-import difflib
 import json
 import math
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zssr import settings as all_settings
-from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
+from zssr.errors import OutputError, PriorError, SettingsError, ZssrError, did_you_mean
 from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, WRITABLE
 from zssr.settings import Settings
 from zssr.targets import Found, find, label
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
     from zssr.batch import Outcome
     from zssr.evaluate import Table
     from zssr.jobs import Run
-    from zssr.restoration import Progress, Result
+    from zssr.progress import Progress
+    from zssr.result import Result
 
 DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -122,8 +122,7 @@ class _Parser(argparse.ArgumentParser):
         wrong = message.removeprefix("unrecognized arguments: ").split()[0]
         if message.startswith("unrecognized arguments") and wrong.startswith("-"):
             flags = [flag for action in self._actions for flag in action.option_strings]
-            near = difflib.get_close_matches(wrong.split("=")[0], flags, 1, 0.6)
-            message = f"unknown flag {wrong}" + (f"; did you mean {near[0]}?" if near else "")
+            message = f"unknown flag {wrong}{did_you_mean(wrong.split('=')[0], flags, '')}"
         self.exit(BAD_USAGE, f"{self.prog}: error: {message} ({self.prog} -h lists all)\n")
 
 
@@ -238,7 +237,7 @@ def _restore(arguments: Sequence[str], started: float) -> int:
     done = 0
     if jobs:
         with shell.waiting("loading ..."):
-            from zssr.degrade.downscale import read_kernel
+            from zssr.damages.downscale import read_kernel
             from zssr.priors import load_priors
             from zssr.restoration import restore  # noqa: F401
         read_kernel(settings.kernel)
@@ -332,7 +331,7 @@ def _one(
     started: float,
 ) -> int:
     """Restore one picture; 1 if it was made or planned, 0 if it was left alone."""
-    from zssr.files import encode, load, write
+    from zssr.files import load, write
     from zssr.plan import make_plan
     from zssr.restoration import restore
 
@@ -365,16 +364,15 @@ def _one(
     if shell.verbose:
         shell.note(plan.describe())
     with shell.bars(name) as on_step:
-        result = restore(picture, settings, on_step=on_step, started=started, plan=plan)
-    data, notes = encode(result.image, format, settings.jpeg_quality, settings.strip)
+        result = restore(picture, settings, on_step=on_step, budget_from=started, plan=plan)
+    data, notes = result.encode(format)
     if to_stdout:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
         write(data, target, settings.overwrite)
         if settings.sidecar:
-            sidecar = json.dumps(result.sidecar(), indent=1, allow_nan=False) + "\n"
-            write(sidecar.encode(), target.with_suffix(".json"), settings.overwrite)
+            write(result.sidecar_json(), target.with_suffix(".json"), settings.overwrite)
         if settings.base64:
             write(base64.b64encode(data), target.with_suffix(".base64"), settings.overwrite)
     for note in [*result.notes, *notes]:
@@ -514,7 +512,8 @@ def _diagnose(arguments: Sequence[str]) -> int:
     jobs, failures = find(options.inputs)
     for problem in failures:
         _complain(problem, SOME_FAILED)
-    from zssr.diagnose import describe, diagnose, without_echoes
+    from zssr.damages.rules import without_echoes
+    from zssr.diagnose import describe, diagnose
     from zssr.files import load
 
     for job in jobs:
@@ -811,7 +810,7 @@ def _priors(arguments: Sequence[str]) -> int:
     parser.add_argument("files", nargs="*", metavar="FILE", help="weights: .safetensors, .pth, .ckpt")
     options = parser.parse_args(arguments)
     from zssr.priors import load_prior, shipped
-    from zssr.priors.own import Prior
+    from zssr.priors.estimators import Own
 
     names = options.files or list(shipped())
     if not names:
@@ -819,10 +818,10 @@ def _priors(arguments: Sequence[str]) -> int:
     for name in names:
         prior = load_prior(name)
         print(f"{prior.name}: {prior.task}")
-        kind = prior.card.family if isinstance(prior, Prior) else "not of zssr"
-        whose = "licence of its pictures" if isinstance(prior, Prior) else "licence"
+        kind = prior.card.family if isinstance(prior, Own) else "not of zssr"
+        whose = "licence of its pictures" if isinstance(prior, Own) else "licence"
         print(f"  {kind}, {prior.parameters} parameters, SHA-256 {prior.sha256[:16]}, {whose}: {prior.licence}")
-        if isinstance(prior, Prior):
+        if isinstance(prior, Own):
             card = prior.card
             count = len(card.pictures["training"])
             steps = " + ".join(map(str, reversed(card.stages)))
@@ -886,11 +885,11 @@ def _evaluate(arguments: Sequence[str]) -> int:
         raise OutputError(f"{options.json_file}: exists already; use --overwrite")
     if options.damage and (settings.scale is not None or options.results):
         raise SettingsError("evaluate: --damage makes the damage itself; give the factor as --damage ...+scale:2")
-    from zssr.evaluate import Damage, Score, before, evaluate, score_results
+    from zssr.evaluate import Score, TestDamage, evaluate, score_results
 
-    damage = None if options.damage is None else Damage.parse(options.damage)
+    damage = None if options.damage is None else TestDamage.parse(options.damage)
     shell = _Shell(options.quiet, False, sys.stdout)
-    heading = [Score.heading("bicubic" if damage is None else before(damage))]
+    heading = [Score.heading("bicubic" if damage is None else damage.compared_with)]
 
     def show(score: Score) -> None:
         while heading:  # once, when all that can be refused has been
@@ -940,12 +939,12 @@ def _evaluate(arguments: Sequence[str]) -> int:
 def _part_of(part: str, priors: Sequence[str]) -> frozenset[str]:
     """The names of the pictures that all of these were trained on, or that were kept apart from all."""
     from zssr.priors import load_priors
-    from zssr.priors.own import Prior
+    from zssr.priors.estimators import Own
 
     parts = ("training",) if part == "training" else ("validation", "test")
     found = []
     for prior in (one for names in priors for one in load_priors(names).used()):
-        if isinstance(prior, Prior):
+        if isinstance(prior, Own):
             found.append(frozenset(Path(name).name for part in parts for name in prior.card.pictures[part]))
     if not found:
         raise SettingsError(f"evaluate: --part {part} needs a --prior whose card names its pictures")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -45,6 +46,24 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
+def computing_on(device: torch.device, result_size: tuple[int, int]) -> Iterator[None]:
+    """`repeatable`, with one line instead of a page where the memory does not suffice.
+
+    result_size: (height, width), for the message. Raises DeviceError.
+    """
+    try:
+        with repeatable(device):
+            yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{device}: the memory does not suffice for a result of {result_size[1]}x{result_size[0]};"
+            " choose a smaller scale or another --device"
+        ) from None
+
+
+@contextlib.contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
     """Whatever the caller's torch is set to: gradients allowed, and on CUDA the same full-precision result every time.
 
@@ -57,9 +76,16 @@ def repeatable(device: torch.device) -> Iterator[None]:
         yield
 
 
-def computing(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Autocast of the network to the precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
+@dataclass(frozen=True)
+class Compute:
+    """Where networks compute, and in which number format."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        """Of networks to the precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -13,6 +13,9 @@
 Messages are one line: what is wrong, where, and what to do about it.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class ZssrError(Exception):
     """Base of all errors of this package; its text is fit to be shown to a person."""
@@ -53,3 +56,9 @@ class BatchError(ZssrError):
 def one_line(error: BaseException) -> str:
     """What another library's error says, cut to fit into a message."""
     return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def did_you_mean(word: str, choices: Iterable[str], quotes: str = "''") -> str:
+    """The end of a message about an unknown word: the choice most like it, between quotes, or nothing where none is."""
+    near = difflib.get_close_matches(word, choices, 1, 0.5)
+    return f"; did you mean {quotes[:1]}{near[0]}{quotes[1:]}?" if near else ""

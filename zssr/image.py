@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import io
 import struct
 import warnings
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -93,6 +91,11 @@ class Image:
     def pillow(self) -> PIL.Image.Image:
         """The picture as a Pillow image of 8 bits a channel: L, LA, RGB or RGBA."""
         return PIL.Image.fromarray(dataclasses.replace(self, peak=255).samples())
+
+
+def as_stored(x: Tensor, peak: float) -> Tensor:
+    """Values in [0, 1] rounded as a file of samples from 0 to `peak` holds them; clipped. x is not changed."""
+    return x.clamp(0, 1).mul_(peak).round_().div_(peak)
 
 
 def fill_hidden(image: Image) -> Tensor:
@@ -227,11 +230,3 @@ def _exif_bytes(exif: PIL.Image.Exif, file_format: str) -> bytes | None:
         details.pop(_EXIF_WIDTH, None)  # the size of the old pixels is wrong for new ones
         details.pop(_EXIF_HEIGHT, None)
     return exif.tobytes()
-
-
-# until all callers import from the new places
-def __getattr__(name: str) -> Any:
-    if name in ("dihedral_inverse", "load", "encode", "save", "write", "format_of"):
-        home = "zssr.dihedral" if name == "dihedral_inverse" else "zssr.files"
-        return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module 'zssr.image' has no attribute '{name}'")

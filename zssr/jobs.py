@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zssr import settings as all_settings
-from zssr.errors import PictureError, PriorError, SettingsError
+from zssr.errors import PictureError, PriorError, SettingsError, did_you_mean
 from zssr.formats import FORMAT_OF_SUFFIX, WRITABLE
 from zssr.settings import Settings
 from zssr.targets import find, find_remote, is_remote, label
@@ -206,8 +205,7 @@ def _checked(entry: dict[str, Any], where: str, mistakes: list[str], is_defaults
                 all_settings.from_json({key: value})
             else:
                 known = [*all_settings.specs(), *ENTRY_KEYS, *(RUN_KEYS if is_defaults else ()), "jobs"]
-                near = difflib.get_close_matches(key, known, 1, 0.5)
-                raise SettingsError("unknown" + (f"; did you mean '{near[0]}'?" if near else ""))
+                raise SettingsError(f"unknown{did_you_mean(key, known)}")
         except SettingsError as error:
             mistakes.append(f"{where}{key}: {str(error).removeprefix('settings: ')}")
 
@@ -261,7 +259,7 @@ def _check_files(settings: Settings, where: str, mistakes: list[str]) -> None:
     if settings.mask is not None and not Path(settings.mask).is_file():
         mistakes.append(f"{where}.mask: {settings.mask}: no such file")
     # torch takes seconds, and mistakes found before need none
-    from zssr.degrade.downscale import read_kernel
+    from zssr.damages.downscale import read_kernel
     from zssr.priors import located, names_in
 
     for name in names_in(settings.prior):
@@ -313,8 +311,7 @@ def _template(output: str | None, several: bool) -> Callable[[str, str, Settings
         if field in FIELDS and (spec or how):
             raise SettingsError(f"'{output}': {{{field}}} takes nothing after its name")
         if field not in FIELDS:
-            near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
-            hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are {', '.join(FIELDS)}"
+            hint = did_you_mean(field, FIELDS, "{}") or f"; there are {', '.join(FIELDS)}"
             raise SettingsError(f"'{output}': unknown field {{{field}}}{hint}")
     last = output.rpartition("/")[2]
     suffix = PurePosixPath(last).suffix.lower()

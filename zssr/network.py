@@ -8,20 +8,20 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from zssr.resample import SURROUNDINGS, local_contrast
+from zssr.features import CONTRAST_RADIUS, local_contrast
 
-FOLD = 2  # each 2x2 pixels become one position with four times the channels: a quarter of the work
+UNSHUFFLE = 2  # each 2x2 pixels become one position with four times the channels: a quarter of the work
 
 
 class Network(nn.Module):
-    """restored = base + network(base): a residual CNN on the folded picture.
+    """restored = base + network(base): a residual CNN on the unshuffled picture.
 
     After ZSSR (Shocher, Cohen, Irani, CVPR 2018: 8 layers, 64 channels, residual over the
-    interpolated picture), with the picture folded by pixel-unshuffle (Shi et al., CVPR 2016) and
+    interpolated picture), with the picture rearranged by pixel-unshuffle (Shi et al., CVPR 2016) and
     the inner layers joined to residual pairs (Lim et al., EDSR, 2017), which trains faster.
 
     channels: channels it sees at once; a picture with more is processed channel by channel.
-    hints: further channels that tell of the damage, the same for each group of channels.
+    hints: number of conditioning channels, the same for each group of channels.
     width: channels of the inner layers. depth: number of convolutions, at least 2.
     kernel_size: odd size of every convolution. rng: source of the initial weights; the global
     random state is not touched.
@@ -38,10 +38,10 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         rng = rng or torch.Generator().manual_seed(0)
-        folded = channels * FOLD**2
+        unshuffled = channels * UNSHUFFLE**2
         self.channels, self.hints = channels, hints
-        self.reach = FOLD * depth * (kernel_size // 2) + SURROUNDINGS
-        self.head = _convolution(2 * folded + hints * FOLD**2, width, kernel_size, rng)
+        self.receptive_radius = receptive_radius(depth, kernel_size) + CONTRAST_RADIUS
+        self.head = _convolution(2 * unshuffled + hints * UNSHUFFLE**2, width, kernel_size, rng)
         self.pairs = nn.ModuleList(
             nn.Sequential(
                 _convolution(width, width, kernel_size, rng),
@@ -52,10 +52,10 @@ class Network(nn.Module):
         )
         self.single = _convolution(width, width, kernel_size, rng) if depth % 2 else None
         # The residual starts near zero, so that training starts from the base.
-        self.tail = _convolution(width, folded, kernel_size, rng, gain=0.1)
+        self.tail = _convolution(width, unshuffled, kernel_size, rng, gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C + hints, H, W), the base and then the hints, to (N, C, H, W); H and W multiples of FOLD; C a
+        """(N, C + hints, H, W), the base and then the hints, to (N, C, H, W); H and W multiples of UNSHUFFLE; C a
         multiple of `channels`."""
         base, hints = x[:, : x.shape[1] - self.hints], x[:, x.shape[1] - self.hints :]
         if base.shape[1] % self.channels:
@@ -64,12 +64,12 @@ class Network(nn.Module):
             groups = base.split(self.channels, 1)
             return torch.cat([self(torch.cat([group, hints], 1)) for group in groups], 1)
         seen = torch.cat([base - 0.5, local_contrast(base), hints], 1).contiguous(memory_format=torch.channels_last)
-        features = functional.relu(self.head(functional.pixel_unshuffle(seen, FOLD)))
+        features = functional.relu(self.head(functional.pixel_unshuffle(seen, UNSHUFFLE)))
         for pair in self.pairs:
             features = features + pair(features)
         if self.single is not None:
             features = functional.relu(self.single(features))
-        return base + functional.pixel_shuffle(self.tail(features), FOLD)
+        return base + functional.pixel_shuffle(self.tail(features), UNSHUFFLE)
 
 
 def _convolution(inputs: int, outputs: int, size: int, rng: torch.Generator, gain: float = 1.0) -> nn.Conv2d:
@@ -83,7 +83,12 @@ def _convolution(inputs: int, outputs: int, size: int, rng: torch.Generator, gai
     return layer
 
 
+def receptive_radius(depth: int, kernel_size: int) -> int:
+    """Pixels to each side that the convolutions see."""
+    return UNSHUFFLE * depth * (kernel_size // 2)
+
+
 def forward_flops(channels: int, width: int, depth: int, kernel_size: int, pixels: int) -> float:
     """Floating point operations of one forward pass over `pixels` pixels (all channels at once)."""
-    weights = (3 * channels * FOLD**2 * width + (depth - 2) * width**2) * kernel_size**2
-    return 2 * weights * pixels / FOLD**2
+    weights = (3 * channels * UNSHUFFLE**2 * width + (depth - 2) * width**2) * kernel_size**2
+    return 2 * weights * pixels / UNSHUFFLE**2

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from zssr.image import dihedral
-from zssr.network import FOLD
+from zssr.dihedral import dihedral
+from zssr.network import UNSHUFFLE
 from zssr.resample import fit
 
 # Steps of the pyramid: an affine map shrinks the next larger level by at most 1.2, so that nothing aliases.
@@ -43,25 +43,29 @@ class Pyramid:
     add(result) joins results of earlier steps, of which a middle part of LARGEST_SIDE is enough.
     """
 
-    def __init__(self, picture: Tensor, largest: float = 1.0, known: Tensor | None = None) -> None:
+    def __init__(self, picture: Tensor, largest: float = 1.0, undamaged: Tensor | None = None) -> None:
         """picture: (1, C, H, W) in [0, 1], of any size. largest: scale of the largest fathers; below 1 where the
-        picture is damaged itself, as smaller copies show less of it. known: (1, 1, H, W), 1 where it is a truth
+        picture is damaged itself, as smaller copies show less of it. undamaged: (1, 1, H, W), 1 where it is a truth
         worth learning, 0 where not."""
         self._largest = largest
-        self._knows = known is not None
-        if known is not None:  # kernels reach two pixels far
-            known = -functional.max_pool2d(-known, 5, 1, 2)
-        self._sources = [self._levels(picture if known is None else torch.cat([picture, known], 1))]
+        self._has_mask = undamaged is not None
+        if undamaged is not None:  # kernels reach two pixels far
+            undamaged = -functional.max_pool2d(-undamaged, 5, 1, 2)
+        self._sources = [self._levels(picture if undamaged is None else torch.cat([picture, undamaged], 1))]
 
     def add(self, result: Tensor) -> None:
         """result: (1, C, H, W) in [0, 1]."""
         top, left = (max(0, length - LARGEST_SIDE) // 2 for length in result.shape[-2:])
         part = result[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE].clone()
-        if self._knows:
-            known = fit(self._sources[0][0].picture[:, -1:], (result.shape[-2], result.shape[-1])).clamp_(0, 1)
-            known = known[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
-            part = torch.cat([part, known.to(part)], 1)
+        if self._has_mask:
+            mask = fit(self._sources[0][0].picture[:, -1:], (result.shape[-2], result.shape[-1])).clamp_(0, 1)
+            mask = mask[..., top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
+            part = torch.cat([part, mask.to(part)], 1)
         self._sources.append(self._levels(part))
+
+    def clear(self) -> None:
+        """Give its memory back; no fathers can be drawn any more."""
+        self._sources.clear()
 
     def _levels(self, picture: Tensor) -> list[_Level]:
         levels = []
@@ -72,8 +76,8 @@ class Pyramid:
         return levels
 
     def fathers(self, count: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """(count, C, side, side) in [0, 1], all of one source, smaller where it is; the side is a multiple of FOLD.
-        With them what is known of their pixels, (count, 1, side, side), or None where all is.
+        """(count, C, side, side) in [0, 1], all of one source, smaller where it is; side is a multiple of UNSHUFFLE.
+        With them which of their pixels are undamaged, (count, 1, side, side), or None where all are.
 
         rng lives on the CPU; only a few numbers are drawn from it.
         """
@@ -81,19 +85,19 @@ class Pyramid:
         sides = [math.sqrt(math.prod(levels[0].picture.shape[-2:])) for levels in self._sources]
         chosen = torch.rand(1, generator=rng, dtype=torch.float32).item() * sum(sides)
         levels = self._sources[bisect.bisect_right(list(itertools.accumulate(sides[:-1])), chosen)]
-        side = max(FOLD, min(side, *levels[0].picture.shape[-2:]) // FOLD * FOLD)
+        side = max(UNSHUFFLE, min(side, *levels[0].picture.shape[-2:]) // UNSHUFFLE * UNSHUFFLE)
         fathers = torch.cat([self._father(levels, side, rng) for _ in range(count)])
-        # A pixel that is sampled from unknown ones too is unknown.
-        return (fathers[:, :-1], (fathers[:, -1:] > 0.99).float()) if self._knows else (fathers, None)
+        # A pixel that is sampled from damaged ones too is damaged.
+        return (fathers[:, :-1], (fathers[:, -1:] > 0.99).float()) if self._has_mask else (fathers, None)
 
     def _father(self, levels: list[_Level], side: int, rng: torch.Generator) -> Tensor:
-        kind, first, second, move, mirror = torch.rand(5, generator=rng, dtype=torch.float32).tolist()
+        kind, first, second, transform, mirror = torch.rand(5, generator=rng, dtype=torch.float32).tolist()
         if kind < AFFINE_SHARE:
             return _affine_crop(levels, side, (first, second), 1 if mirror < 0.5 else -1, self._largest, rng)
         picture = levels[0].picture
         top = int(first * (picture.shape[-2] - side + 1))
         left = int(second * (picture.shape[-1] - side + 1))
-        return dihedral(picture[..., top : top + side, left : left + side], int(move * 8))
+        return dihedral(picture[..., top : top + side, left : left + side], int(transform * 8))
 
 
 def _affine_crop(

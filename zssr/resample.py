@@ -13,15 +13,12 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 Scale = tuple[Fraction, Fraction]
 Size = tuple[int, int]
 
 LARGEST_MATRIX = 128 * 128
-SURROUNDINGS = 8  # pixels to each side over which the mean is taken
-CONTRAST = 4.0  # what is left over is small; amplified, it decides where the first layer bends
 
 
 def _box(x: Tensor, pixel: float) -> Tensor:
@@ -137,16 +134,3 @@ def ratio(size: Size, new_size: Size) -> Scale:
 def fit(x: Tensor, size: Size, kernel: str = "bicubic") -> Tensor:
     """Resize whole pictures so that they exactly fill `size`."""
     return resize(x, ratio((x.shape[-2], x.shape[-1]), size), size, kernel)
-
-
-def local_contrast(x: Tensor) -> Tensor:
-    """(N, C, H, W): what stands out from the mean of the surroundings, amplified.
-
-    The network sees this beside the grey levels. A unit bends at zero; on grey levels alone most units bend nowhere,
-    and the network learns slowly to be more than a linear filter, which the base is already.
-    """
-    margins = [SURROUNDINGS] * 4
-    side = 2 * SURROUNDINGS + 1
-    padded = functional.pad(x, margins, mode="replicate")
-    mean = functional.avg_pool2d(functional.avg_pool2d(padded, (side, 1), 1), (1, side), 1)  # six times faster
-    return (x - mean) * CONTRAST

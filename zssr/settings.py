@@ -7,7 +7,7 @@ from the fields of `Settings`; nothing else knows their names, ranges or help.
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import json
 import math
 import re
@@ -16,13 +16,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from zssr.errors import SettingsError
+from zssr.errors import SettingsError, did_you_mean
 from zssr.formats import DEFAULT_MAX_PIXELS, WRITABLE
 
 LARGEST_FACTOR = 32
-REPAIRS = ("jpeg", "noise", "mosaic", "blur", "scratches")
-# Scratches are not: a thin branch or wire looks too much like one.
-AUTOMATIC = ("jpeg", "noise", "mosaic", "blur")
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,8 @@ class Spec:
     """How one setting is written, checked and explained.
 
     kind: "int", "float", "bool", "text", "factor" (a number, "SY,SX" or a list of two) or "paths".
-    flags: on the command line; empty where it is no flag. low, high: inclusive limits.
+    flags: on the command line; empty where it is no flag. low, high: inclusive limits. repairs: the name of the damage
+    that it looks for or describes, if that can be found in pictures; see damages.Kind. areas: the unit of its areas.
     """
 
     help: str
@@ -41,6 +39,8 @@ class Spec:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    repairs: str = ""
+    areas: str = ""
 
 
 def _setting(
@@ -53,10 +53,11 @@ def _setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    repairs: str = "",
+    areas: str = "",
 ) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"spec": Spec(help, group, kind, flags, metavar, low, high, choices)}
-    )
+    spec = Spec(help, group, kind, flags, metavar, low, high, choices, repairs, areas)
+    return dataclasses.field(default=default, metadata={"spec": spec})
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Settings:
 
     repair: str = _setting(
         "auto",
-        "what to look for and repair: auto (what is sure), none, or a list of jpeg,noise,mosaic,blur,scratches",
+        "what to look for and repair: auto (what is sure), none, or a list of {repairs}",
         "repairing",
         "text",
         "--repair",
@@ -177,6 +178,7 @@ class Settings:
         metavar="QUALITY|auto",
         low=1,
         high=100,
+        repairs="jpeg",
     )
     jpeg_bins: float = _setting(
         0.45,
@@ -197,6 +199,7 @@ class Settings:
         metavar="SIGMA|auto",
         low=0,
         high=100,
+        repairs="noise",
     )
     mosaic: str | None = _setting(
         None,
@@ -206,6 +209,8 @@ class Settings:
         "text",
         "--mosaic",
         metavar="AREA",
+        repairs="mosaic",
+        areas="CELL",
     )
     blurred: str | None = _setting(
         None,
@@ -214,14 +219,17 @@ class Settings:
         "text",
         "--blurred",
         metavar="AREA",
+        repairs="blur",
+        areas="SIGMA",
     )
     mask: str | None = _setting(
         None, "missing parts: a picture of the same size, white where it is missing", "repairing", "text", "--mask",
         metavar="FILE",
     )  # fmt: skip
     scratches: bool = _setting(
-        False, "find thin scratches of old photographs and fill them", "repairing", "bool", "--scratches"
-    )
+        False, "find thin scratches of old photographs and fill them", "repairing", "bool", "--scratches",
+        repairs="scratches",
+    )  # fmt: skip
     strength: float = _setting(
         1.0,
         "how much of the restoration to take, 0 to 1",
@@ -401,21 +409,31 @@ class Settings:
         if self.size is not None:
             _parse_size(self.size)
         self.factor()
-        self.repairs()
-        parse_areas("mosaic", self.mosaic)
-        parse_areas("blurred", self.blurred)
+        self.asked_for()
+        for name, spec in specs().items():
+            if spec.areas:
+                parse_areas(name, getattr(self, name))
 
-    def repairs(self) -> tuple[str, ...]:
-        """The kinds of damage that are looked for. Raises SettingsError for unknown ones."""
-        if self.repair in ("auto", "none"):
-            return AUTOMATIC if self.repair == "auto" else ()
-        kinds = tuple(kind.strip() for kind in self.repair.split(","))
-        for kind in kinds:
-            if kind not in REPAIRS:
-                near = difflib.get_close_matches(kind, (*REPAIRS, "auto", "none"), 1, 0.5)
-                hint = f"; did you mean '{near[0]}'?" if near else ""
-                raise SettingsError(f"repair '{kind}': must be auto, none, or of {', '.join(REPAIRS)}{hint}")
-        return kinds
+    def asked_for(self) -> set[str]:
+        """The kinds of damage, of REPAIRS, that are looked for and undone even if they are not sure.
+
+        Raises SettingsError for unknown ones."""
+        by_repair = set() if self.repair in ("auto", "none") else {kind.strip() for kind in self.repair.split(",")}
+        for kind in sorted(by_repair - set(REPAIRS), key=self.repair.index):
+            hint = did_you_mean(kind, (*REPAIRS, "auto", "none"))
+            raise SettingsError(f"repair '{kind}': must be auto, none, or of {', '.join(REPAIRS)}{hint}")
+        by_own = {kind for kind, value in self._repairing() if value == "auto" or value is True}
+        return by_repair | by_own
+
+    def given_by_hand(self) -> set[str]:
+        """The kinds of damage, of REPAIRS, whose amount or place is given, so that they are not looked for; the amount
+        may be 0, as a person says then that there is none."""
+        return {
+            kind for kind, value in self._repairing() if value not in (None, "auto") and not isinstance(value, bool)
+        }
+
+    def _repairing(self) -> list[tuple[str, Any]]:
+        return [(spec.repairs, getattr(self, name)) for name, spec in specs().items() if spec.repairs]
 
     def factor(self) -> tuple[Fraction, Fraction] | None:
         """(vertical, horizontal) as given, or None where a size is given."""
@@ -454,13 +472,22 @@ class Settings:
         return {name: getattr(self, name) for name in specs() if getattr(self, name) != _default(name)}
 
 
+@functools.cache
 def specs() -> dict[str, Spec]:
     """Name in JSON and Python -> how it is written, checked and explained, in order."""
-    return {field.name: field.metadata["spec"] for field in dataclasses.fields(Settings)}
+    found: dict[str, Spec] = {field.name: field.metadata["spec"] for field in dataclasses.fields(Settings)}
+    repairs = ",".join(spec.repairs for spec in found.values() if spec.repairs)
+    return {
+        name: dataclasses.replace(spec, help=spec.help.replace("{repairs}", repairs)) for name, spec in found.items()
+    }
 
 
 def _default(name: str) -> Any:
     return next(field.default for field in dataclasses.fields(Settings) if field.name == name)
+
+
+# The names of the damages that --repair takes.
+REPAIRS = tuple(spec.repairs for spec in specs().values() if spec.repairs)
 
 
 def from_json(data: dict[str, Any], where: str = "settings") -> dict[str, Any]:
@@ -509,8 +536,7 @@ def make(**keywords: Any) -> Settings:
 
 def unknown(key: str) -> str:
     """What to say about a setting that does not exist."""
-    near = difflib.get_close_matches(key, specs(), 1, 0.5)
-    return f"unknown setting '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    return f"unknown setting '{key}'{did_you_mean(key, specs())}"
 
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -536,8 +562,7 @@ def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
     ):
         raise SettingsError(f"{name} {value!r}: must be {expected}")
     if spec.choices and value not in spec.choices:
-        near = difflib.get_close_matches(str(value), spec.choices, 1, 0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(str(value), spec.choices)
         raise SettingsError(f"{name} '{value}': must be one of {', '.join(spec.choices)}{hint}")
     if spec.kind == "amount" and isinstance(value, str):
         if value != "auto":
@@ -612,7 +637,7 @@ def parse_areas(name: str, text: str | None) -> list[Area]:
         if re.fullmatch(r"[-\d ]+(,[-\d ]+){3}", where) and "-" in where:
             raise SettingsError(f"{name} '{part}': reaches outside the picture")
         if not where or (amount and not amounts) or (re.fullmatch(r"[\d, ]+", where) and not numbers):
-            unit = "CELL" if name == "mosaic" else "SIGMA"
+            unit = specs()[name].areas
             raise SettingsError(
                 f"{name} '{part}': must be auto, X,Y,WIDTH,HEIGHT:{unit}, FILE:{unit} or all:{unit}, in pixels"
             )

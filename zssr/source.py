@@ -18,6 +18,7 @@ from zssr.settings import Settings
 Source = str | os.PathLike[str] | bytes | Image | PIL.Image.Image | np.ndarray | Tensor
 
 
+@torch.inference_mode(False)  # what is made in it cannot be learned from
 def as_image(source: Source, settings: Settings) -> Image:
     """The picture, in memory of its own, on the CPU.
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from zssr.degrade import Degradation
-from zssr.device import computing, is_out_of_memory
+from zssr.device import Compute, is_out_of_memory
 from zssr.errors import DeviceError
+from zssr.examples import Example, Examples
 from zssr.network import Network
-from zssr.pyramid import Pyramid
 
 SMALLEST_CROP = 16
 WARM_UP = 100  # steps in which the rate rises to its first value, while Adam's averages fill
@@ -91,7 +90,7 @@ def fitted_line(errors: list[float]) -> tuple[float, float]:
 
 
 @dataclass
-class Report:
+class TrainingReport:
     """What happened in training: the curve has (step, error, learning rate) about every 20 steps.
 
     Errors are mean absolute differences in [0, 1] grey values; base_error is the base's own on the
@@ -105,37 +104,44 @@ class Report:
     stopped_by: str = ""
     curve: list[tuple[int, float, float]] = field(default_factory=list)
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the network does worse than the base it was to improve, as with far too high a learning rate."""
+        return not self.error < 1.5 * self.base_error  # NaN is caught too
+
+    def record(self, step: int, error: float, base_error: float) -> None:
+        """Add one step's errors to means over the last 50 or so."""
+        memory = 1 / min(step, 50)
+        self.error += (error - self.error) * memory
+        self.base_error += (base_error - self.base_error) * memory
+
 
 # Errors are read from the device in groups, so that a GPU need not wait for the host at every step.
 READ_EVERY = 10
 CURVE_EVERY = 20
 # Called after every group of steps with (progress 0 to 1, smoothed error, that of the base, learning rate).
-OnStep = Callable[[float, float, float, float], None]
+OnTrainingStep = Callable[[float, float, float, float], None]
+# Given the mean seconds of a step so far, how many seconds training may still take.
+SecondsLeft = Callable[[float], float]
 
 
 def train(
     network: Network,
-    pyramid: Pyramid,
-    degradation: Degradation,
+    examples: Examples,
     training: Training,
-    rng: torch.Generator,
-    peak: int,
-    device: torch.device,
-    precision: torch.dtype,
-    on_step: OnStep | None = None,
-    seconds_left: Callable[[float], float] | None = None,
-) -> Report:
-    """Train in place on (base of son, father) pairs with L1 loss and Adam.
+    compute: Compute,
+    on_step: OnTrainingStep | None = None,
+    seconds_left: SecondsLeft | None = None,
+) -> TrainingReport:
+    """Train in place on pairs of a picture with itself, with L1 loss and Adam.
 
-    rng: on the CPU. peak: the input's largest sample value, 255 or 65535.
-    seconds_left: given the mean seconds of a step so far, how many seconds training may still take; training is
-    then not reproducible, as it depends on the machine's speed.
+    With seconds_left training is not reproducible, as it depends on the machine's speed.
     Raises DeviceError when the device's memory does not suffice even for the smallest batch.
     """
-    report = Report()
+    report = TrainingReport()
     schedule = SlopeSchedule(training)
-    optimizer = torch.optim.Adam(network.parameters(), training.lr, BETAS, fused=device.type != "mps")
-    side, batch_size = training.crop_size, training.batch_size
+    optimizer = torch.optim.Adam(network.parameters(), training.lr, BETAS, fused=compute.device.type != "mps")
+    batch = _Batch(training.batch_size, training.crop_size, compute.device)
     start = time.monotonic()
     progress = time_used = 0.0  # shares of what is allowed
     waiting: list[Tensor] = []
@@ -144,42 +150,25 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         try:
-            father, weight = pyramid.fathers(batch_size, side, rng)
-            father = father.to(device)
-            size = (father.shape[-2], father.shape[-1])
-            drawn = degradation.drawn(size, rng)
-            # Rounded as the input is, so that rounding errors are not taken for detail and sharpened.
-            son = drawn.degrade(father, rng).clamp_(0, 1).mul_(peak).round_().div_(peak)
-            base = drawn.base(son, size)
-            told = torch.cat([base, drawn.hints(son, size)], 1)
-            with computing(device, precision):
-                result = network(told)
-            weight = weight_of(weight, drawn.damaged(size), father)
-            loss = ((result.float() - father).abs() * weight).mean()
+            example = examples.draw(batch.count, batch.side, compute.device)
+            loss = _loss(network, example, compute)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            if batch_size == 1 and side <= SMALLEST_CROP:
-                raise DeviceError(f"{device}: too little memory to train even on a {side}x{side} crop") from None
-            if batch_size > 1:
-                batch_size //= 2
-            else:
-                side = max(SMALLEST_CROP, side // 2)
+            batch.halve()
             continue
-        waiting.append(torch.stack([loss.detach(), ((base - father).abs() * weight).mean()]))
+        waiting.append(torch.stack([loss.detach(), _error(example.base, example)]))
         report.steps += 1
         progress = max(report.steps / training.steps, time_used)
         if len(waiting) < READ_EVERY and progress < 1:
             continue
-        for number, (result_error, base_error) in enumerate(torch.stack(waiting).tolist()):
+        for number, (own_error, base_error) in enumerate(torch.stack(waiting).tolist()):
             # Relative to the base, so that easy and hard crops count alike.
-            schedule.record(result_error / max(base_error, 1e-6))
-            memory = 1 / min(report.steps - len(waiting) + number + 1, 50)  # a mean over the last 50 or so
-            report.error += (result_error - report.error) * memory
-            report.base_error += (base_error - report.base_error) * memory
+            schedule.record(own_error / max(base_error, 1e-6))
+            report.record(report.steps - len(waiting) + number + 1, own_error, base_error)
         waiting.clear()
         report.seconds = time.monotonic() - start
         if seconds_left is not None:
@@ -194,9 +183,32 @@ def train(
     return report
 
 
-def weight_of(known: Tensor | None, damaged: Tensor | None, father: Tensor) -> Tensor:
-    """(N or 1, 1, H, W) or (1,): of each pixel's error; only what is known, and was damaged, teaches."""
-    weight = father.new_ones(1) if known is None else known.to(father)
-    if damaged is not None:
-        weight = weight * damaged.to(father)
-    return weight / weight.mean().clamp(min=0.01)
+def _loss(network: Network, example: Example, compute: Compute) -> Tensor:
+    with compute.autocast():
+        result = network(example.network_input)
+    return _error(result.float(), example)
+
+
+def _error(x: Tensor, example: Example) -> Tensor:
+    """Mean absolute error where it counts."""
+    return ((x - example.father).abs() * example.weight).mean()
+
+
+@dataclass
+class _Batch:
+    """How many crops of which side are learned from at once."""
+
+    count: int
+    side: int
+    device: torch.device
+
+    def halve(self) -> None:
+        """For less memory. Raises DeviceError where no smaller batch makes sense."""
+        if self.count == 1 and self.side <= SMALLEST_CROP:
+            raise DeviceError(
+                f"{self.device}: too little memory to train even on a {self.side}x{self.side} crop"
+            ) from None
+        if self.count > 1:
+            self.count //= 2
+        else:
+            self.side = max(SMALLEST_CROP, self.side // 2)

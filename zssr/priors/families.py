@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from zssr.damages.jpeg.tables import BLOCK
 from zssr.errors import PriorError
-from zssr.network import FOLD, Network
-from zssr.resample import local_contrast
-from zssr.sliding import SIDE as BLOCK
+from zssr.features import local_contrast
+from zssr.network import UNSHUFFLE, Network
 
 RGB = 3
 JPEG_HINTS = 2 + RGB  # channels of Jpeg.hints
@@ -153,20 +153,20 @@ class UNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = nn.Conv2d((2 * RGB + REGION_HINTS) * FOLD**2, self.WIDTHS[0], 3, padding=1)
+        self.head = nn.Conv2d((2 * RGB + REGION_HINTS) * UNSHUFFLE**2, self.WIDTHS[0], 3, padding=1)
         self.encoders = nn.ModuleList(_Residual(width) for width in self.WIDTHS)
         steps = list(itertools.pairwise(self.WIDTHS))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 3, 2, 1) for fine, coarse in steps)
         self.up = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in steps)
         self.decoders = nn.ModuleList(_Residual(width) for width in self.WIDTHS[:-1])
-        self.tail = _quiet(nn.Conv2d(self.WIDTHS[0], RGB * FOLD**2, 3, padding=1))
+        self.tail = _quiet(nn.Conv2d(self.WIDTHS[0], RGB * UNSHUFFLE**2, 3, padding=1))
 
     def forward(self, told: Tensor) -> Tensor:
         """(N, 6, H, W), the first estimate in [0, 1], the damaged part, and the place in a mosaic's cells by rows and
         columns (see `Mosaic.hints`), to (N, 3, H, W); the same as the estimate outside the damaged part."""
         base, region = told[:, :RGB], told[:, RGB : RGB + 1]
         seen = torch.cat([base - 0.5, local_contrast(base), told[:, RGB:]], 1)
-        features = self.head(functional.pixel_unshuffle(seen, FOLD))
+        features = self.head(functional.pixel_unshuffle(seen, UNSHUFFLE))
         skipped = []
         for number, encoder in enumerate(self.encoders):
             features = encoder(self.down[number - 1](features) if number else features)
@@ -174,7 +174,7 @@ class UNet(nn.Module):
         for number in reversed(range(len(self.decoders))):
             wider = functional.interpolate(self.up[number](features), scale_factor=2)
             features = self.decoders[number](skipped[number] + wider)
-        change = functional.pixel_shuffle(self.tail(features), FOLD)
+        change = functional.pixel_shuffle(self.tail(features), UNSHUFFLE)
         return base + change * (region > 0)
 
 
@@ -225,7 +225,7 @@ class Initial(nn.Module):
         if network.single is not None or len(network.pairs) < len(held.pairs):
             raise PriorError(f"is for networks of {least}, {least + 2}, {least + 4} or so layers")
         # Of the head's inputs: those of the base, of its contrast, and of hints; each channel with its fold's places.
-        head = held.head.weight.detach().unflatten(1, (-1, FOLD**2))
+        head = held.head.weight.detach().unflatten(1, (-1, UNSHUFFLE**2))
         base, contrast, hints = head.split([RGB, RGB, held.hints], 1)
         tail, offset = held.tail.weight.detach(), _bias(held.tail).detach()
         tail, offset = tail.unflatten(0, (RGB, -1)), offset.unflatten(0, (RGB, -1))

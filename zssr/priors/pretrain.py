@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from zssr.device import choose_device, choose_precision, computing, repeatable
+from zssr.device import Compute, choose_device, choose_precision, repeatable
 from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
 from zssr.files.writing import replacing
 from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
@@ -182,7 +182,7 @@ def pretrain(
             group["lr"] = rate(recipe, state.steps)
         *seen, whole = (x.to(where, non_blocking=True) for x in (*seen, whole))
         with repeatable(where):
-            with computing(where, number_format):
+            with Compute(where, number_format).autocast():
                 restored = network(*seen)
             loss = _loss(recipe.loss, restored.float(), whole, seen[0])
             optimizer.zero_grad()

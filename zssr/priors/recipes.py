@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from zssr.errors import SettingsError
+from zssr.errors import SettingsError, did_you_mean
 
 FACTORS = (1, 2, 3, 4)  # that initial weights can be trained for; 1: JPEG pictures at their own size
 LOSSES = ("l1", "l2", "relative-l1", "relative-l2")
@@ -48,10 +47,8 @@ RECIPES = {
 def recipe_for(family: str, qualities: str | None = None, factors: str | None = None, **changes: Any) -> Recipe:
     """The family's recipe with what is given. qualities: "LOW,HIGH". factors: as in "2,3,4". Raises SettingsError."""
     if family not in RECIPES:
-        near = difflib.get_close_matches(family, RECIPES, 1)
-        raise SettingsError(
-            f"family '{family}': must be one of {', '.join(RECIPES)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        hint = did_you_mean(family, RECIPES, "")
+        raise SettingsError(f"family '{family}': must be one of {', '.join(RECIPES)}{hint}")
     given = {name: value for name, value in changes.items() if value is not None}
     if qualities is not None:
         low, _, high = qualities.partition(",")

@@ -18,9 +18,12 @@ import torch.nn.functional as functional
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zssr.degrade import Blur, Degradation, Downscale, Jpeg, Missing, Mosaic, Region
-from zssr.degrade.jpeg import requantised, standard_tables, to_components
-from zssr.image import dihedral
+from zssr.damages import Blur, Chain, Degradation, Downscale, Jpeg, Missing, Mosaic, Region
+from zssr.damages.jpeg.codec import requantised, to_components
+from zssr.damages.jpeg.tables import standard_tables
+from zssr.dihedral import dihedral
+from zssr.examples import Analytic, make_pair
+from zssr.image import as_stored
 from zssr.priors.families import REGION_HINTS
 from zssr.priors.pictures import Picture
 from zssr.priors.recipes import Recipe
@@ -146,8 +149,7 @@ class Pairs(Samples):
             if factor not in recipe.factors:
                 continue
             son, pair = _pair(picture / 255, degradation, factor)
-            plain = degradation.interpolate(son, size_of(picture)) if isinstance(degradation, Downscale) else son
-            yield plain, tuple(x[None] for x in pair)
+            yield degradation.plain(son, size_of(picture)), tuple(x[None] for x in pair)
 
 
 class Holes(Samples):
@@ -157,7 +159,7 @@ class Holes(Samples):
 
     def sample(self, picture: Picture, rng: np.random.Generator, number: int) -> Sample:
         father = self._crop(picture, self.recipe.crop, rng) / 255
-        return told_of_region(*_hole(father, _random_hole(self.recipe.crop, rng)))[0], father[0]
+        return seen_of_region(*_hole(father, _random_hole(self.recipe.crop, rng)))[0], father[0]
 
     @staticmethod
     def validation(picture: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Sample]]:
@@ -171,21 +173,15 @@ class Holes(Samples):
         ]
         for degradation in damages:
             degradation, y = _hole(father, degradation)
-            plain = y
-            if isinstance(degradation, Mosaic):
-                plain = torch.where(middle.pixels, degradation.interpolated(y), y)
-            elif isinstance(degradation, Missing):  # where nothing is, its smoothest continuation
-                plain = degradation.base(y, size)
-            yield plain, (told_of_region(degradation, y), father)
+            yield degradation.plain(y, size), (seen_of_region(degradation, y), father)
 
 
 def _hole(father: Tensor, degradation: Degradation) -> tuple[Degradation, Tensor]:
-    rng = torch.Generator().manual_seed(0)
-    return degradation, degradation.degrade(father, rng).clamp_(0, 1).mul_(255).round_().div_(255)
+    return degradation, as_stored(degradation.degrade(father, torch.Generator()), 255)
 
 
-def told_of_region(degradation: Degradation, y: Tensor) -> Tensor:
-    """(1, 6, H, W): what a `families.UNet` is told of a damaged picture (1, 3, H, W)."""
+def seen_of_region(degradation: Degradation | Chain, y: Tensor) -> Tensor:
+    """(1, 6, H, W): what a `families.UNet` sees of a damaged picture (1, 3, H, W)."""
     size = (y.shape[-2], y.shape[-1])
     hints = degradation.hints(y, size)
     hints = functional.pad(hints, (0, 0, 0, 0, 0, REGION_HINTS - hints.shape[1]))  # only a mosaic has cells
@@ -224,11 +220,9 @@ def _scratches(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
 
 def _pair(father: Tensor, degradation: Degradation, factor: int) -> tuple[Tensor, Sample]:
     """The son, and the sample without a batch dimension."""
-    rng = torch.Generator().manual_seed(0)
-    size = (father.shape[-2], father.shape[-1])
-    son = degradation.degrade(father, rng).clamp_(0, 1).mul_(255).round_().div_(255)
-    told = torch.cat([degradation.base(son, size), degradation.hints(son, size)], 1)
-    return son, (told[0], torch.tensor(float(factor)), father[0])
+    pair = make_pair(father, None, Chain((degradation,)), 255, torch.Generator())
+    network_input = pair.example(Analytic()).network_input
+    return pair.son, (network_input[0], torch.tensor(float(factor)), father[0])
 
 
 def _random_downscale(rng: np.random.Generator, factor: int) -> Downscale:

@@ -1,0 +1,105 @@
+"""Additive noise: white and Gaussian, of one strength or growing with brightness as light's own does."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from zssr.damages.degradation import Degradation
+from zssr.dct_shrinkage import DCT_SIDE, thresholded, wiener
+from zssr.errors import SettingsError
+from zssr.features import local_contrast
+from zssr.resample import Size
+
+# The thresholds of BM3D (Dabov et al. 2007).
+THRESHOLD = 2.7  # standard deviations
+VARIANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Noise(Degradation):
+    """y = x + n, where n has independent normal samples of variance sigma^2 + slope * brightness.
+
+    sigma: standard deviation in black, in grey levels of 255. slope: growth of the variance per grey level;
+    0 for noise of one strength. Values are not clipped.
+    """
+
+    kind: ClassVar[str] = "noise"
+    lost: ClassVar[str] = "Detail weaker than the noise cannot be told from it, and may be missing."
+    noisy: ClassVar[bool] = True
+    sigma: float
+    slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma <= 255 or not 0 <= self.slope <= 255:
+            raise SettingsError(f"noise {self.sigma:g}: the standard deviation must lie between 0 and 255 grey levels")
+
+    @property
+    def clean_scale(self) -> float:
+        return 0.6
+
+    def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Add noise drawn on the generator's device."""
+        noise = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device)
+        if not self.slope:
+            return x + noise * (self.sigma / 255)
+        return x + noise * (x.clamp(min=0) * 255 * self.slope + self.sigma**2).sqrt() / 255
+
+    def base(self, y: Tensor, size: Size) -> Tensor:
+        """Filtered in the sliding DCT, colour turned to luma and two differences, which are smoother."""
+        if not self.sigma and not self.slope:
+            return y
+        x, sigma = self._stabilised(y)
+        if x.shape[1] == 3:
+            x = torch.einsum("kc,nchw->nkhw", _opponents(x.device), x)
+        planes = []
+        for plane in x.split(1, 1):
+            first = thresholded(plane, torch.full((DCT_SIDE**2,), THRESHOLD * sigma))
+            planes.append(wiener(plane, first, torch.full((DCT_SIDE**2,), VARIANCE * sigma**2)))
+        x = torch.cat(planes, 1)
+        if x.shape[1] == 3:
+            x = torch.einsum("kc,nkhw->nchw", _opponents(x.device), x)
+        return self._unstabilised(x).clamp_(0, 1)
+
+    def hint_channels(self, channels: int) -> int:
+        return channels
+
+    def hints(self, y: Tensor, size: Size) -> Tensor:
+        """The contrast of the noisy picture, for what the base took for noise."""
+        return local_contrast(y)
+
+    def describe(self) -> str:
+        return f"noise of {self.sigma:g} grey levels" + (", growing with brightness" if self.slope else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.kind, "sigma": self.sigma, "slope": self.slope}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Noise:
+        return cls(data["sigma"], data["slope"])
+
+    def _stabilised(self, y: Tensor) -> tuple[Tensor, float]:
+        """y on a scale where the noise is equally strong everywhere, and its standard deviation there.
+
+        The root of the variance's integral (Anscombe 1948; Starck, Murtagh and Bijaoui 1998 for a
+        Gaussian part).
+        """
+        if not self.slope:
+            return y, self.sigma / 255
+        return (y.clamp(min=0) * 255 * self.slope + self.sigma**2).sqrt().mul_(2 / self.slope / 255), 1 / 255
+
+    def _unstabilised(self, x: Tensor) -> Tensor:
+        if not self.slope:
+            return x
+        return (x * (255 * self.slope / 2)).square_().sub_(self.sigma**2).div_(255 * self.slope)
+
+
+@functools.lru_cache(maxsize=8)
+def _opponents(device: torch.device) -> Tensor:
+    """(3, 3) orthonormal: brightness, red against blue, green against both; white noise stays white."""
+    rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
+    return (rows / rows.norm(dim=1, keepdim=True)).to(device)

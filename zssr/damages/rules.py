@@ -1,0 +1,68 @@
+"""What is about two kinds of damage at once: what one of them makes look like the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zssr.damages.blur import Blur
+from zssr.damages.degradation import Degradation
+from zssr.damages.jpeg import Jpeg
+from zssr.damages.jpeg.tables import nearest_quality
+from zssr.damages.kind import Finding
+from zssr.damages.mosaic import Mosaic
+from zssr.damages.noise import Noise
+
+# Below this quality compression changes noise so much that its measured strength says little.
+NOISE_SURVIVES = 90
+
+
+@dataclass(frozen=True)
+class Unless:
+    """A damage is left alone beside another one, unless it was asked for.
+
+    when: whether these two are such a pair. note: what to say; empty where it is no damage of its own.
+    """
+
+    operator: type[Degradation]
+    beside: type[Degradation]
+    when: Callable[[Any, Any], bool]
+    note: str = ""
+
+    def applies(self, part: Degradation | None, others: Sequence[Degradation | None]) -> bool:
+        """Whether `part` is left alone beside `others`."""
+        if not isinstance(part, self.operator):
+            return False
+        return any(isinstance(other, self.beside) and self.when(part, other) for other in others)
+
+
+def _is_coarse(noise: Noise, jpeg: Jpeg) -> bool:
+    return nearest_quality(jpeg.tables[0]) < NOISE_SURVIVES
+
+
+def _overlaps(blur: Blur, mosaic: Mosaic) -> bool:
+    return blur.region is not None and blur.region.overlaps(mosaic.region)
+
+
+LEFT_ALONE = (
+    Unless(
+        Noise,
+        beside=Jpeg,
+        when=_is_coarse,
+        note="noise under compression is left to the repair of the compression (--noise undoes it)",
+    ),
+    Unless(Blur, beside=Mosaic, when=_overlaps),  # a pixelated part looks blurred
+)
+
+
+def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Without findings that are no damage of their own, because another one, that is sure, looks like them."""
+    sure = [finding.damage for finding in findings if finding.sure]
+    silent = [rule for rule in LEFT_ALONE if not rule.note]
+    return tuple(finding for finding in findings if not any(rule.applies(finding.damage, sure) for rule in silent))
+
+
+def in_sequence(parts: Sequence[Degradation]) -> tuple[Degradation, ...]:
+    """Parts in the order in which they happened, each told what the later ones leave of it."""
+    return tuple(part.before(parts[number + 1 :]) for number, part in enumerate(parts))

@@ -1,0 +1,26 @@
+"""What happened to a picture, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from zssr.damages import KINDS, Finding
+from zssr.image import Image, fill_hidden
+from zssr.settings import REPAIRS
+
+
+def diagnose(image: Image, kinds: Collection[str] = REPAIRS, thorough: bool = True) -> tuple[Finding, ...]:
+    """Look for damages of the given kinds, in the order in which they are listed in settings.REPAIRS.
+
+    thorough: look for what takes long and is rare too, such as a compression under that of the file.
+    """
+    pixels = fill_hidden(image)
+    find = {kind.name: kind.find for kind in KINDS if kind.find is not None}
+    return tuple(finding for name in REPAIRS if name in kinds for finding in find[name](image, pixels, thorough))
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """Lines for people."""
+    if not findings:
+        return "no damage found"
+    return "\n".join(f"{finding.words}{'' if finding.sure else ' (not sure)'}" for finding in findings)

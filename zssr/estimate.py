@@ -1,0 +1,71 @@
+"""The first estimate of a whole picture, at each size on the way to the result."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from zssr.apply import Seen
+from zssr.plan import Plan, Step
+from zssr.pyramid import Pyramid
+
+
+class FirstEstimate:
+    """Of the picture of a plan whose priors are settled."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.picture = plan.image.pixels[None].to(plan.storage)  # (1, C, h, w), the input
+
+    @functools.cached_property
+    def repaired(self) -> Tensor:
+        """(1, C, h, w), at the picture's own size; the picture itself where only its size is to change."""
+        damage = self._plan.last.degradation.split()[1]
+        if self._at_once:
+            return damage.base(self.picture, self._plan.in_size)
+        first = self._plan.priors.first
+        settings = self._plan.settings
+        if first is not None and settings.ensemble and settings.budget is None:  # eight times the work
+            first = first.ensembled()
+        return (first or self._plan.priors.estimator)(damage, self.picture, self._plan.in_size)
+
+    def at(self, step: Step) -> Tensor:
+        """(1, C, *step.size)."""
+        if self._at_once:
+            return self._plan.priors.estimator(step.degradation, self.picture, step.size)
+        return step.degradation.split()[0].base(self.repaired, step.size)
+
+    def seen(self, step: Step) -> Seen:
+        """What the network is shown of the whole picture."""
+        degradation = step.degradation
+        hints = degradation.hints(self.picture, step.size, self._plan.priors.estimator.undo)
+        mask = degradation.mask(step.size)
+        return Seen.from_the_grid_on(self.at(step), hints, mask, degradation.grid_offset)
+
+    def agreeing(self, result: Tensor, step: Step) -> Tensor:
+        """A result (1, C, *step.size) moved to agree with the input, if the plan says so; outside damaged parts it is
+        the input, to the bit."""
+        mask = step.degradation.mask(step.size)
+        if mask is not None and self._plan.out_size == self._plan.in_size:
+            result = torch.where(mask.to(result.device), result, self.picture)
+        return step.degradation.project(result, self.picture) if self._plan.projects else result
+
+    def plain(self) -> Tensor:
+        """(1, C, *plan.out_size): the result without a network."""
+        last = self._plan.last
+        estimate = self.at(last).clamp(0, 1)
+        return last.degradation.project(estimate, self.picture) if self._plan.projects else estimate
+
+    def pyramid(self) -> Pyramid:
+        """Of the picture at its own size, repaired."""
+        plan = self._plan
+        undamaged = None if plan.undamaged is None else plan.undamaged.float().to(plan.sampling)
+        repaired = self.repaired.clamp(0, 1).to(plan.sampling)
+        return Pyramid(repaired, plan.last.degradation.split()[1].clean_scale, undamaged)
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether repair and enlargement are one, for an estimator that does both."""
+        return self._plan.priors.estimator.enlarges and self._plan.out_size != self._plan.in_size
