@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 
 from zssr import apply as apply_module
-from zssr.apply import apply, padded_pixels
-from zssr.dihedral import dihedral, dihedral_inverse
+from zssr.apply import Seen, apply, padded_pixels
+from zssr.device import Compute
+from zssr.dihedral import ALL_EIGHT, FLIPS, IDENTITY, dihedral, dihedral_inverse
 from zssr.errors import DeviceError
 from zssr.network import Network
 from zssr.plan import DEFAULT_TILE
 
-CPU = torch.device("cpu")
-ALL_MOVES = frozenset(range(8))
+CPU = Compute(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +23,20 @@ def network() -> Network:
     return network
 
 
-def run(network: Network, base: Tensor, tile: int, moves: frozenset[int] = frozenset({0})) -> Tensor:
-    return apply(network, base, tile, moves, CPU, torch.float32)
+def seen(base: Tensor, mask: Tensor | None = None) -> Seen:
+    """Without hints."""
+    return Seen(base, base[:, :0], mask)
+
+
+def run(network: Network, base: Tensor, tile: int, transforms: frozenset[int] = frozenset({IDENTITY})) -> Tensor:
+    return apply(network, seen(base), tile, transforms, CPU).pixels
 
 
 @pytest.mark.parametrize("tile", [16, 22, 40])
-@pytest.mark.parametrize("moves", [frozenset({0}), frozenset({0, 2, 4, 6}), ALL_MOVES])
-def test_tiled_equals_untiled(network: Network, scene: Tensor, tile: int, moves: frozenset[int]) -> None:
+@pytest.mark.parametrize("transforms", [frozenset({IDENTITY}), FLIPS, ALL_EIGHT])
+def test_tiled_equals_untiled(network: Network, scene: Tensor, tile: int, transforms: frozenset[int]) -> None:
     base = scene[None]
-    assert (run(network, base, tile, moves) - run(network, base, DEFAULT_TILE, moves)).abs().max() < 1e-5
+    assert (run(network, base, tile, transforms) - run(network, base, DEFAULT_TILE, transforms)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (7, 7), (33, 18)])
@@ -42,23 +47,39 @@ def test_odd_sizes_and_pictures_smaller_than_the_halo(network: Network, scene: T
     assert (run(network, base, 16) - whole).abs().max() < 1e-5
 
 
-def test_ensemble_commutes_with_the_moves(network: Network, scene: Tensor) -> None:
+def test_ensemble_commutes_with_the_transforms(network: Network, scene: Tensor) -> None:
     base = scene[None]
-    for move in range(8):
-        turned = run(network, dihedral(base, move), 512, ALL_MOVES)
-        assert (turned - dihedral(run(network, base, 512, ALL_MOVES), move)).abs().max() < 1e-5
+    for transform in range(8):
+        turned = run(network, dihedral(base, transform), 512, ALL_EIGHT)
+        assert (turned - dihedral(run(network, base, 512, ALL_EIGHT), transform)).abs().max() < 1e-5
 
 
-def test_median_of_the_moves(network: Network, scene: Tensor) -> None:
+def test_median_of_the_transforms(network: Network, scene: Tensor) -> None:
     base = scene[None]
-    single = torch.stack([dihedral_inverse(run(network, dihedral(base, move), 512), move) for move in range(8)])
-    ordered = single.sort(0).values
-    assert torch.allclose(run(network, base, 512, ALL_MOVES), (ordered[3] + ordered[4]) / 2, atol=1e-6)
+    single = [dihedral_inverse(run(network, dihedral(base, transform), 512), transform) for transform in range(8)]
+    ordered = torch.stack(single).sort(0).values
+    assert torch.allclose(run(network, base, 512, ALL_EIGHT), (ordered[3] + ordered[4]) / 2, atol=1e-6)
+
+
+def test_tiles_without_damage_stay_and_the_padding_for_a_grid_is_cut_off(network: Network, scene: Tensor) -> None:
+    base = scene[None]
+    mask = torch.zeros(1, 1, 64, 72, dtype=torch.bool)
+    mask[..., 40:50, 40:50] = True
+    restored = apply(network, seen(base, mask), 32, frozenset({IDENTITY}), CPU).pixels
+    assert torch.equal(restored[..., :32, :], base[..., :32, :])
+    assert not torch.equal(restored[..., 40:50, 40:50], base[..., 40:50, 40:50])
+    padded = Seen.from_the_grid_on(base, base[:, :0], mask, (3, 5))
+    assert padded.base.shape[-2:] == (67, 77)
+    cut = apply(network, padded, 512, FLIPS, CPU, wants_spread=True)
+    assert cut.pixels.shape == base.shape
+    assert cut.spread is not None
+    assert (cut.spread > 0).any()
+    assert not cut.spread[~mask].any()
 
 
 def test_progress_counts_every_tile(network: Network, scene: Tensor) -> None:
     told: list[tuple[int, int]] = []
-    apply(network, scene[None], 32, frozenset({0}), CPU, torch.float32, lambda *args: told.append(args))
+    apply(network, seen(scene[None]), 32, frozenset({IDENTITY}), CPU, lambda *args: told.append(args))
     assert told == [(number + 1, 6) for number in range(6)]
 
 
@@ -69,10 +90,10 @@ def test_out_of_memory_makes_smaller_tiles_then_a_clear_error(
     real = apply_module._ensemble
     limit = 90 * 90
 
-    def ensemble(network: Network, piece: Tensor, moves: frozenset[int]) -> Tensor:
+    def ensemble(network: Network, piece: Tensor, transforms: frozenset[int]) -> Tensor:
         if piece.shape[-1] * piece.shape[-2] > limit:
             raise torch.OutOfMemoryError("out of memory")
-        return real(network, piece, moves)
+        return real(network, piece, transforms)
 
     monkeypatch.setattr(apply_module, "_ensemble", ensemble)
     assert (run(network, scene[None], 512) - expected).abs().max() < 1e-5

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from conftest import photo
 from scipy import ndimage
-from torch import Tensor
 
-from zssr.diagnose import blur
-from zssr.files import load
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-def photo(name: str) -> Tensor:
-    """The picture and its mirror images: larger, and with no other statistics."""
-    pixels = load(EXAMPLES / name).pixels[:3]
-    row = torch.cat([pixels, pixels.flip(2)], dim=2)
-    return torch.cat([row, row.flip(1)], dim=1)
+from zssr.damages.blur.find import find_blur
 
 
 @pytest.mark.parametrize("sigma", [4, 6, 10])
@@ -28,7 +16,7 @@ def test_rectangle(sigma: float) -> None:
     pixels = photo("astronaut.png").clone()
     soft = torch.from_numpy(ndimage.gaussian_filter(pixels.numpy(), (0, sigma, sigma)))
     pixels[:, 60:180, 50:210] = (soft[:, 60:180, 50:210] * 255).round() / 255
-    (found,) = blur.find(pixels)
+    (found,) = find_blur(pixels)
     borders = (found.top, found.left, found.top + found.height, found.left + found.width)
     assert borders == pytest.approx((60, 50, 180, 210), abs=2)
     assert found.sigma == pytest.approx(sigma, rel=0.25)
@@ -37,7 +25,7 @@ def test_rectangle(sigma: float) -> None:
 
 @pytest.mark.parametrize("name", ["cat.png", "coffee.png", "astronaut.png"])
 def test_photographs_hold_none(name: str) -> None:
-    assert blur.find(photo(name)) == []
+    assert find_blur(photo(name)) == []
 
 
 def test_softly_bordered_is_none(rng: torch.Generator) -> None:
@@ -45,11 +33,11 @@ def test_softly_bordered_is_none(rng: torch.Generator) -> None:
     soft = torch.from_numpy(ndimage.gaussian_filter(detail.numpy(), (0, 4, 4)))
     rows, columns = np.mgrid[:256, :256]
     share = torch.from_numpy(np.clip((np.hypot(rows - 128, columns - 128) - 50) / 50, 0, 1)).float()
-    assert blur.find(((detail * share + soft * (1 - share)) * 255).round() / 255) == []
+    assert find_blur(((detail * share + soft * (1 - share)) * 255).round() / 255) == []
 
 
 def test_drawn_or_tiny(rng: torch.Generator) -> None:
     paper = torch.rand(1, 120, 120, generator=rng)
     paper[:, 30:90, 30:90] = 1
     for pixels in (paper, torch.zeros(1, 1, 1), torch.ones(3, 64, 64)):
-        assert blur.find(pixels) == []
+        assert find_blur(pixels) == []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,14 +13,13 @@ import PIL.Image
 import PIL.ImageFilter
 import pytest
 import torch
-from conftest import make_scene
+from conftest import compressed, make_scene, rounded
 from scipy.io import savemat
 from torch import Tensor
 
 import zssr
-import zssr.image
-from zssr.degrade import (
-    DEGRADATIONS,
+from zssr.damages import (
+    KINDS,
     Blur,
     Chain,
     Degradation,
@@ -32,12 +31,13 @@ from zssr.degrade import (
     Region,
     from_json,
 )
-from zssr.degrade.downscale import read_kernel
-from zssr.degrade.jpeg import nearest_quality, standard_tables
-from zssr.diagnose import of_file
-from zssr.dihedral import dihedral
+from zssr.damages.downscale import read_kernel
+from zssr.damages.jpeg import of_file
+from zssr.damages.jpeg.tables import nearest_quality, standard_tables
+from zssr.damages.kind import Kind
+from zssr.dihedral import ALL_EIGHT, FLIPS, IDENTITY, dihedral
 from zssr.errors import KernelError, SettingsError
-from zssr.image import Image
+from zssr.image import Image, from_pillow
 
 HALF = (Fraction(1, 2), Fraction(1, 2))
 LOPSIDED = ((0.0, 0.1, 0.3, 0.1), (0.0, 0.2, 0.1, 0.0), (0.2, 0.0, 0.0, 0.0))  # 3x4, no symmetry
@@ -45,7 +45,7 @@ LOPSIDED = ((0.0, 0.1, 0.3, 0.1), (0.0, 0.2, 0.1, 0.0), (0.2, 0.0, 0.0, 0.0))  #
 SCRATCH = Region(((torch.arange(60)[:, None] * 2 - torch.arange(60)).abs() < 3)[None, None])
 
 SQUARE = Region.rectangle((60, 60), 9, 13, 32, 40)
-EXAMPLES: dict[str, Degradation] = {
+EXAMPLES: dict[str, Degradation | Chain] = {
     "bicubic": Downscale(HALF),
     "box": Downscale(HALF, "box"),
     "box fractional": Downscale((Fraction(2, 5), Fraction(2, 3)), "box"),
@@ -79,12 +79,12 @@ EXAMPLES: dict[str, Degradation] = {
 }
 
 
-def is_compressed(degradation: Degradation) -> bool:
+def is_compressed(degradation: Degradation | Chain) -> bool:
     return "jpeg" in json.dumps(degradation.to_json())
 
 
 @pytest.fixture(params=EXAMPLES)
-def degradation(request: pytest.FixtureRequest) -> Degradation:
+def degradation(request: pytest.FixtureRequest) -> Degradation | Chain:
     return EXAMPLES[request.param]
 
 
@@ -97,20 +97,21 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(7)
 
 
-def test_every_class_has_an_example() -> None:
-    assert {example.to_json()["name"] for example in EXAMPLES.values()} == set(DEGRADATIONS)
+def test_every_kind_has_an_example() -> None:
+    kinds = {kind.operator.kind for kind in KINDS}
+    assert {example.to_json()["name"] for example in EXAMPLES.values()} == kinds | {"chain"}
 
 
-def test_size_is_as_promised(degradation: Degradation, scene: Tensor) -> None:
+def test_size_is_as_promised(degradation: Degradation | Chain, scene: Tensor) -> None:
     whole = degradation
     for height, width in ((60, 60), (37, 50), (5, 4)):
-        degradation = whole.drawn((height, width), seeded())
+        degradation = whole.at_crop((height, width), seeded())
         y = degradation.degrade(scene[None, :, :height, :width], seeded())
         assert y.shape[-2:] == degradation.out_size((height, width))
         assert degradation.base(y, (height, width)).shape[-2:] == (height, width)
 
 
-def test_same_rng_same_result_and_input_untouched(degradation: Degradation, x: Tensor) -> None:
+def test_same_rng_same_result_and_input_untouched(degradation: Degradation | Chain, x: Tensor) -> None:
     before = x.clone()
     first, second = degradation.degrade(x, seeded()), degradation.degrade(x, seeded())
     assert torch.equal(first, second)
@@ -120,7 +121,7 @@ def test_same_rng_same_result_and_input_untouched(degradation: Degradation, x: T
     assert torch.equal(x, before)
 
 
-def test_constants_stay(degradation: Degradation) -> None:
+def test_constants_stay(degradation: Degradation | Chain) -> None:
     if degradation.noisy:
         pytest.skip("noise changes constants")
     grey = 102 / 255  # a level that whole coefficients can tell
@@ -133,64 +134,46 @@ def test_constants_stay(degradation: Degradation) -> None:
     assert (degradation.base(y, (60, 60)) - grey).abs().max() < tolerance
 
 
-def moved(degradation: Degradation, move: int) -> Degradation:
-    """The same with its region flipped or rotated."""
-    if isinstance(degradation, Chain):
-        return Chain(tuple(moved(part, move) for part in degradation.parts))
-    if isinstance(degradation, Mosaic):
-        flipped = (move in (2, 6), move in (2, 4))
-        phase = [
-            (length - first) % side if flip else first
-            for flip, length, first, side in zip(
-                flipped, degradation.region.size, degradation.phase, degradation.cell, strict=True
-            )
-        ]
-        return Mosaic(Region(dihedral(degradation.region.pixels, move)), degradation.cell, (phase[0], phase[1]))
-    if isinstance(degradation, Blur | Missing) and degradation.region is not None:
-        return dataclasses.replace(degradation, region=Region(dihedral(degradation.region.pixels, move)))
-    return degradation
-
-
-def test_declared_symmetries_hold(degradation: Degradation, x: Tensor) -> None:
-    assert 0 in degradation.symmetries
+def test_declared_symmetries_hold(degradation: Degradation | Chain, x: Tensor) -> None:
+    assert IDENTITY in degradation.symmetries
     if degradation.noisy:
         degradation = getattr(degradation, "parts", [Noise(0)])[0]
     if is_compressed(degradation):
         x = make_scene(64, 64)[None]  # whole blocks
-        degradation = degradation.drawn((64, 64), seeded())
-    compressed = is_compressed(degradation)
-    for move in degradation.symmetries:
-        after = dihedral(degradation.degrade(x, seeded()), move)
-        other = moved(degradation, move)
-        before = other.degrade(dihedral(x, move), seeded())
+        degradation = degradation.at_crop((64, 64), seeded())
+    lossy = is_compressed(degradation)
+    for transform in degradation.symmetries:
+        after = dihedral(degradation.degrade(x, seeded()), transform)
+        other = degradation.transformed(transform)
+        before = other.degrade(dihedral(x, transform), seeded())
         y, size = degradation.degrade(x, seeded()), (x.shape[-2], x.shape[-1])
-        hints = dihedral(degradation.hints(y, size), move)
-        assert torch.allclose(hints, other.hints(dihedral(y, move), size), rtol=0, atol=1e-5)
+        hints = dihedral(degradation.hints(y, size), transform)
+        assert torch.allclose(hints, other.hints(dihedral(y, transform), size), rtol=0, atol=1e-5)
         # A coefficient on the edge of two whole numbers may fall either way; nothing else may differ.
         share = ((after - before).abs() > 1e-4).float().mean()
-        assert share < 0.03 if compressed else share == 0, move
+        assert share < 0.03 if lossy else share == 0, transform
 
 
 def test_undeclared_symmetries_do_not_hold() -> None:
     x = torch.rand(1, 1, 60, 60, generator=seeded())
     for degradation in (EXAMPLES["lopsided"], EXAMPLES["anisotropic"]):
-        for move in set(range(8)) - degradation.symmetries:
-            after = dihedral(degradation.degrade(x, seeded()), move)
-            before = degradation.degrade(dihedral(x, move), seeded())
+        for transform in ALL_EIGHT - degradation.symmetries:
+            after = dihedral(degradation.degrade(x, seeded()), transform)
+            before = degradation.degrade(dihedral(x, transform), seeded())
             assert after.shape != before.shape or (after - before).abs().max() > 1e-2
 
 
 def test_symmetries_are_the_expected_ones() -> None:
-    assert EXAMPLES["lopsided"].symmetries == {0}
-    assert EXAMPLES["anisotropic"].symmetries == {0, 2, 4, 6}
-    assert EXAMPLES["gaussian"].symmetries == set(range(8))
-    assert EXAMPLES["mosaic"].symmetries == {0, 2, 4, 6}
-    assert EXAMPLES["missing"].symmetries == EXAMPLES["blurred part"].symmetries == {0, 2, 4, 6}
+    assert EXAMPLES["lopsided"].symmetries == {IDENTITY}
+    assert EXAMPLES["anisotropic"].symmetries == FLIPS
+    assert EXAMPLES["gaussian"].symmetries == ALL_EIGHT
+    assert EXAMPLES["mosaic"].symmetries == FLIPS
+    assert EXAMPLES["missing"].symmetries == EXAMPLES["blurred part"].symmetries == FLIPS
     ellipse = tuple(tuple(np.exp(-(i**2) / 2 - j**2 / 8) for j in range(-4, 5)) for i in range(-4, 5))
-    assert Downscale(HALF, ellipse).symmetries == {0, 2, 4, 6}
+    assert Downscale(HALF, ellipse).symmetries == FLIPS
 
 
-def test_projection_lowers_the_misfit_and_is_idempotent(degradation: Degradation, x: Tensor) -> None:
+def test_projection_lowers_the_misfit_and_is_idempotent(degradation: Degradation | Chain, x: Tensor) -> None:
     y = degradation.degrade(x, seeded()).clamp(0, 1)
     guess = 0.9 * degradation.base(y, (60, 60)).clamp(0, 1) + 0.03
     projected = degradation.project(guess, y)
@@ -204,17 +187,73 @@ def test_projection_lowers_the_misfit_and_is_idempotent(degradation: Degradation
     # Outside missing parts a projected picture is the measured one; there the guess is of no account.
     assert misfit(projected) < 0.35 * misfit(guess)
     # One coefficient on the edge of its bin, moved by the limits of grey levels, changes a whole block.
-    compressed = is_compressed(degradation)
-    assert misfit(projected) <= (3 if compressed else 0.2888) / 255
+    lossy = is_compressed(degradation)
+    assert misfit(projected) <= (3 if lossy else 0.2888) / 255
     again = degradation.project(projected, y)
-    assert (again - projected).abs().mean() < 0.15 / 255 if compressed else torch.equal(again, projected)
+    assert (again - projected).abs().mean() < 0.15 / 255 if lossy else torch.equal(again, projected)
 
 
-def test_json_and_back(degradation: Degradation) -> None:
+def test_json_and_back(degradation: Degradation | Chain) -> None:
     assert from_json(json.loads(json.dumps(degradation.to_json()))) == degradation
 
 
-def acts_like_a_filter(degradation: Degradation) -> bool:
+def test_hints_have_as_many_channels_as_promised(degradation: Degradation | Chain, x: Tensor) -> None:
+    for channels in (1, 3):
+        if channels == 1 and is_compressed(degradation):
+            continue  # with tables of colour
+        y = degradation.degrade(x[:, :channels], seeded())
+        assert degradation.hints(y, (60, 60)).shape == (1, degradation.hint_channels(channels), 60, 60)
+
+
+def test_words_fit_into_a_sentence(degradation: Degradation | Chain) -> None:
+    words = degradation.describe()
+    assert words
+    assert words.strip() == words
+    assert "\n" not in words
+    assert not words.endswith(".")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_what_is_lost_is_said_in_a_sentence_or_not_at_all(kind: Kind) -> None:
+    assert re.fullmatch(r"([A-Z][^.\n]*\.)?", kind.operator.lost)
+
+
+def test_an_unrepaired_picture_needs_no_larger_scale_to_be_clean(degradation: Degradation | Chain) -> None:
+    assert 0 < degradation.clean_scale_unrepaired <= degradation.clean_scale <= 1
+
+
+def test_masks_are_where_degrading_changes_pixels(degradation: Degradation | Chain, x: Tensor) -> None:
+    mask = degradation.mask((60, 60))
+    if mask is None:
+        return
+    assert mask.shape == (1, 1, 60, 60)
+    assert mask.dtype == torch.bool
+    y = degradation.degrade(x, seeded())
+    assert torch.equal(y[~mask.expand_as(x)], x[~mask.expand_as(x)])
+    assert not torch.equal(y, x)
+
+
+ONE_ALONE = {name: example for name, example in EXAMPLES.items() if not isinstance(example, Chain)}
+
+
+@pytest.mark.parametrize("name", ONE_ALONE)
+def test_another_filter_of_planes_is_for_damages_done_by_planes(name: str, x: Tensor) -> None:
+    damage = ONE_ALONE[name]
+    y = damage.degrade(x, seeded())
+    size = (60, 60)
+    by_planes = damage.base_by_planes(y, size, lambda planes, steps: planes + 0.02, False)
+    assert torch.equal(by_planes, damage.base(y, size)) != damage.planewise
+
+
+@pytest.mark.parametrize("name", ONE_ALONE)
+def test_promised_figures_of_the_agreement_are_given(name: str, x: Tensor) -> None:
+    damage = ONE_ALONE[name]
+    figures = damage.agreement(x, damage.degrade(x, seeded()))
+    assert set(figures) == set(damage.figures) <= {field.name for field in dataclasses.fields(zssr.Agreement)}
+    assert all(figure > 0.97 for figure in figures.values())  # x is what became y
+
+
+def acts_like_a_filter(degradation: Degradation | Chain) -> bool:
     local = any(name in json.dumps(degradation.to_json()) for name in ("jpeg", "mosaic", "missing"))
     return not local and not degradation.noisy
 
@@ -332,11 +371,9 @@ def test_out_of_range() -> None:
 # ------------------------------------------------------------------------------------------- JPEG
 
 
-def encoded(x: Tensor, **options: object) -> tuple[Tensor, zssr.Image]:
+def encoded(x: Tensor, quality: int, **options: object) -> tuple[Tensor, Image]:
     """What Pillow's encoder and decoder make of (C, H, W), and the picture as loaded."""
-    stream = io.BytesIO()
-    zssr.Image(x).pillow().save(stream, "JPEG", **options)
-    loaded = zssr.load(stream.getvalue())
+    loaded = zssr.load(compressed(Image(x), quality, **options))
     return loaded.pixels[None], loaded
 
 
@@ -365,6 +402,7 @@ def test_grey_jpeg() -> None:
     y, loaded = encoded(x, quality=20)
     damage = of_file(loaded.jpeg)
     assert damage.sampling == "grey"
+    assert damage.hints(y, (93, 119)).shape == (1, damage.hint_channels(1), 93, 119)
     assert ((damage.degrade(x[None]) - y).abs() * 255).mean() < 0.05
 
 
@@ -374,7 +412,7 @@ def test_jpeg_base_is_nearer_to_the_truth_and_projection_keeps_the_coefficients(
     damage = of_file(loaded.jpeg)
     base = damage.base(y, (96, 128))
     assert (base - x).square().mean() < 0.9 * (y - x).square().mean()
-    projected = damage.project(base, y).mul(255).round().div(255)
+    projected = rounded(damage.project(base, y))
     again = Jpeg(damage.tables, damage.sampling)._measured(damage.degrade(projected))
     same = [(a == b).float().mean() for a, b in zip(again, damage._measured(y), strict=True)]
     assert min(same) > 0.98
@@ -408,7 +446,7 @@ def test_mosaic_means_stay_exact() -> None:
     x = make_scene(64, 72)[None]
     region = Region.rectangle((64, 72), 7, 9, 45, 50)
     mosaic = Mosaic(region, (6, 8), (1, 1))
-    y = mosaic.degrade(x).mul(255).round().div(255)
+    y = rounded(mosaic.degrade(x))
     worked_on = (mosaic.base(y, (64, 72)) + 0.05 * torch.rand(x.shape, generator=seeded())).clamp(0, 1)
     result = mosaic.project(worked_on, y)
     assert (mosaic.degrade(result) - y).abs().max() <= 0.51 / 255
@@ -429,10 +467,10 @@ def test_windows_hold_some_of_the_region_and_keep_the_phase() -> None:
     mosaic = Mosaic(Region.rectangle((200, 300), 33, 71, 50, 60), (6, 9), (33 % 6, 71 % 9))
     rng = seeded()
     for _ in range(50):
-        drawn = mosaic.drawn((48, 48), rng)
-        assert drawn.region.pixels.any()
-        assert drawn.phase == (0, 0)
-    assert mosaic.lead == (3, 1)  # with it, cells start at the corner
+        crop = mosaic.at_crop((48, 48), rng)
+        assert crop.region.pixels.any()
+        assert crop.phase == (0, 0)
+    assert mosaic.grid_offset == (3, 1)  # with it, cells start at the corner
 
 
 def test_denoising_and_its_growth_with_brightness() -> None:
@@ -465,7 +503,7 @@ def test_a_sharpening_kernel_does_not_run_away(picture: Image) -> None:
 def test_a_blurred_part_becomes_no_checkerboard(picture: Image) -> None:
     """Blurred a little otherwise than thought, and rounded: adding the misfit as it is would bring that up."""
     soft = picture.pillow().filter(PIL.ImageFilter.GaussianBlur(3))
-    x, y = picture.pixels[None], zssr.image.from_pillow(soft).pixels[None]
+    x, y = picture.pixels[None], from_pillow(soft).pixels[None]
     blur = Blur("gaussian:3")
     base = blur.base(y, (x.shape[-2], x.shape[-1]))
     assert (blur.project(base, y) - x).square().mean() < (y - x).square().mean()

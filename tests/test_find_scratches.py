@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import pytest
 import torch
+from conftest import PICTURES
 
-from zssr.diagnose import scratches
+from zssr.damages.missing.find import find_scratches
 from zssr.files import load
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.parametrize("brightness", [0.02, 0.95])
@@ -26,7 +23,7 @@ def test_scratched_grey_photograph(brightness: float) -> None:
     scratch = torch.from_numpy(np.array(canvas))
     rows = torch.linspace(0.4, 0.6, size[1])[:, None].expand(size[1], size[0])
     pixels = torch.where(scratch, brightness, rows)[None]
-    found = scratches.find(pixels)
+    found = find_scratches(pixels)
     assert found.dtype == torch.bool
     assert found.shape == pixels.shape[-2:]
     assert (found & scratch).sum() > 0.9 * scratch.sum()
@@ -36,15 +33,15 @@ def test_scratched_grey_photograph(brightness: float) -> None:
 def test_edges_are_none() -> None:
     pixels = torch.full((1, 120, 120), 0.3)
     pixels[:, :, 60:] = 0.8
-    assert not scratches.find(pixels).any()
+    assert not find_scratches(pixels).any()
 
 
 @pytest.mark.parametrize("name", ["cat.png", "coffee.png"])
 def test_clean_photographs(name: str) -> None:
-    assert scratches.find(load(EXAMPLES / name).pixels[:3]).float().mean() < 0.005
+    assert find_scratches(load(PICTURES / name).pixels[:3]).float().mean() < 0.005
 
 
 def test_tiny() -> None:
-    found = scratches.find(torch.ones(3, 1, 1))
+    found = find_scratches(torch.ones(3, 1, 1))
     assert found.shape == (1, 1)
     assert not found.any()

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from conftest import compressed, photo
 from torch import Tensor
 
-from zssr.diagnose import mosaic
-from zssr.files import load
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-def photo(name: str) -> Tensor:
-    """The picture and its mirror images: larger, and with no other statistics."""
-    pixels = load(EXAMPLES / name).pixels[:3]
-    row = torch.cat([pixels, pixels.flip(2)], dim=2)
-    return torch.cat([row, row.flip(1)], dim=1)
+from zssr.damages.mosaic.find import find_mosaics
+from zssr.image import Image
 
 
 def pixelated(
@@ -38,10 +29,8 @@ def pixelated(
     return result
 
 
-def compressed(pixels: Tensor, quality: int) -> Tensor:
-    file = io.BytesIO()
-    array = (pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    PIL.Image.fromarray(array).save(file, "JPEG", quality=quality)
+def after_compression(pixels: Tensor, quality: int) -> Tensor:
+    file = io.BytesIO(compressed(Image(pixels), quality))
     return torch.from_numpy(np.array(PIL.Image.open(file))).permute(2, 0, 1) / 255
 
 
@@ -56,7 +45,7 @@ def compressed(pixels: Tensor, quality: int) -> Tensor:
     ],
 )
 def test_exact(box: tuple[int, int, int, int], cell: tuple[int, int], phase: tuple[int, int]) -> None:
-    (found,) = mosaic.find(pixelated(photo("cat.png"), *box, cell, phase))
+    (found,) = find_mosaics(pixelated(photo("cat.png"), *box, cell, phase))
     assert (found.top, found.left, found.height, found.width) == box
     assert (found.cell, found.phase) == (cell, phase)
     assert found.confidence > 0.9
@@ -64,7 +53,7 @@ def test_exact(box: tuple[int, int, int, int], cell: tuple[int, int], phase: tup
 
 def test_two_of_them() -> None:
     pixels = pixelated(photo("coffee.png"), 20, 40, 90, 90, (5, 5), (0, 0))
-    found = mosaic.find(pixelated(pixels, 120, 230, 130, 140, (11, 11), (4, 8)))
+    found = find_mosaics(pixelated(pixels, 120, 230, 130, 140, (11, 11), (4, 8)))
     assert {(one.top, one.left, one.height, one.width, one.cell, one.phase) for one in found} == {
         (20, 40, 90, 90, (5, 5), (0, 0)),
         (120, 230, 130, 140, (11, 11), (4, 8)),
@@ -72,7 +61,7 @@ def test_two_of_them() -> None:
 
 
 def test_after_compression() -> None:
-    (found,) = mosaic.find(compressed(pixelated(photo("cat.png"), 100, 120, 150, 170, (10, 10), (3, 4)), 90))
+    (found,) = find_mosaics(after_compression(pixelated(photo("cat.png"), 100, 120, 150, 170, (10, 10), (3, 4)), 90))
     assert (found.cell, found.phase) == ((10, 10), (3, 4))
     borders = (found.top, found.left, found.top + found.height, found.left + found.width)
     assert borders == pytest.approx((100, 120, 250, 290), abs=2)
@@ -80,13 +69,13 @@ def test_after_compression() -> None:
 
 @pytest.mark.parametrize("name", ["cat.png", "coffee.png", "astronaut.png"])
 def test_photographs_are_none(name: str) -> None:
-    assert mosaic.find(photo(name)) == []
+    assert find_mosaics(photo(name)) == []
     for quality in (10, 50):
-        assert mosaic.find(compressed(photo(name), quality)) == []
+        assert find_mosaics(after_compression(photo(name), quality)) == []
 
 
 def test_drawings_are_none(rng: torch.Generator) -> None:
     rows, columns = torch.meshgrid(torch.arange(120), torch.arange(150), indexing="ij")
     gradient = torch.stack([rows // 3, columns // 3, rows // 3 + columns // 3]) / 255
     for pixels in (gradient, torch.zeros(1, 1, 1), torch.ones(3, 64, 64), torch.rand(1, 13, 200, generator=rng)):
-        assert mosaic.find(pixels) == []
+        assert find_mosaics(pixels) == []
