@@ -70,12 +70,12 @@ class Trial:
     compared_with: str = "input"
 
 
-def number(low: float, high: float, kind: type[int] | type[float] = float) -> Callable[[str], Any]:
-    """Reads an amount from `low` to `high`."""
+def number(low: float | None, high: float | None, kind: type[int] | type[float] = float) -> Callable[[str], Any]:
+    """Reads an amount from `low` to `high`; None for no limit."""
 
     def read(text: str) -> Any:
         value = kind(text)
-        if not low <= value <= high:
+        if (low is not None and value < low) or (high is not None and value > high) or value != value:
             raise ValueError
         return value
 
