@@ -105,19 +105,19 @@ class BlockCNN(nn.Module):
 
 
 class JpegNet(nn.Module):
-    """Our own: a residual network on the picture folded by two, told the table it was compressed with.
+    """Our own: a residual network on the picture unshuffled by two; it sees the table it was compressed with.
 
     The logarithms of the table's 64 steps become a gain and an offset for every block's features (feature-wise
     modulation: Perez et al., AAAI 2018), and each position knows its place in the 8x8 grid, as unshuffling by 8
     would tell it.
     """
 
-    FOLD = 2
+    UNSHUFFLE = 2
 
     def __init__(self, width: int = 64, blocks: int = 10) -> None:
         super().__init__()
-        self.place = nn.Parameter(torch.zeros(1, width, BLOCK // self.FOLD, BLOCK // self.FOLD))
-        self.head = nn.Conv2d(2 * self.FOLD**2, width, 3, padding=1)
+        self.place = nn.Parameter(torch.zeros(1, width, BLOCK // self.UNSHUFFLE, BLOCK // self.UNSHUFFLE))
+        self.head = nn.Conv2d(2 * self.UNSHUFFLE**2, width, 3, padding=1)
         self.told = nn.Sequential(nn.Linear(BLOCK**2, width), nn.ReLU(inplace=True))
         self.modulations = nn.ModuleList(_quiet(nn.Linear(width, 2 * width)) for _ in range(blocks))
         self.blocks = nn.ModuleList(
@@ -127,24 +127,24 @@ class JpegNet(nn.Module):
             )
             for _ in range(blocks)
         )  # fmt: skip
-        self.tail = _quiet(nn.Conv2d(width, self.FOLD**2, 3, padding=1))
+        self.tail = _quiet(nn.Conv2d(width, self.UNSHUFFLE**2, 3, padding=1))
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         rows, columns = (side // BLOCK for side in x.shape[-2:])
         # Contrast beside grey levels, as for the network of one picture: a unit bends at zero.
-        seen = functional.pixel_unshuffle(torch.cat([x - 0.5, local_contrast(x)], 1), self.FOLD)
+        seen = functional.pixel_unshuffle(torch.cat([x - 0.5, local_contrast(x)], 1), self.UNSHUFFLE)
         features = self.head(seen) + self.place.repeat(1, 1, rows, columns)
         told = self.told(table.log() / 4)
         for block, modulation in zip(self.blocks, self.modulations, strict=True):
             gain, offset = modulation(told)[..., None, None].chunk(2, 1)
             features = features + block(features * (1 + gain) + offset)
-        return x + functional.pixel_shuffle(self.tail(features), self.FOLD)
+        return x + functional.pixel_shuffle(self.tail(features), self.UNSHUFFLE)
 
 
 class UNet(nn.Module):
     """An encoder and a decoder of five levels with skip connections that are added, of residual blocks.
 
-    After U-Net (Ronneberger et al., MICCAI 2015) as DRUNet (Zhang et al., PAMI 2021) has it, on the picture folded
+    After U-Net (Ronneberger et al., MICCAI 2015) as DRUNet (Zhang et al., PAMI 2021) has it, on the picture unshuffled
     by two.
     """
 
@@ -161,11 +161,11 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_Residual(width) for width in self.WIDTHS[:-1])
         self.tail = _quiet(nn.Conv2d(self.WIDTHS[0], RGB * UNSHUFFLE**2, 3, padding=1))
 
-    def forward(self, told: Tensor) -> Tensor:
+    def forward(self, network_input: Tensor) -> Tensor:
         """(N, 6, H, W), the first estimate in [0, 1], the damaged part, and the place in a mosaic's cells by rows and
         columns (see `Mosaic.hints`), to (N, 3, H, W); the same as the estimate outside the damaged part."""
-        base, region = told[:, :RGB], told[:, RGB : RGB + 1]
-        seen = torch.cat([base - 0.5, local_contrast(base), told[:, RGB:]], 1)
+        base, region = network_input[:, :RGB], network_input[:, RGB : RGB + 1]
+        seen = torch.cat([base - 0.5, local_contrast(base), network_input[:, RGB:]], 1)
         features = self.head(functional.pixel_unshuffle(seen, UNSHUFFLE))
         skipped = []
         for number, encoder in enumerate(self.encoders):
@@ -202,48 +202,49 @@ class Initial(nn.Module):
         self.doubling, self.enlarging = Network(RGB, rng=rng), Network(RGB, rng=rng)
         self.jpeg = Network(RGB, rng=rng, hints=JPEG_HINTS)
 
-    def forward(self, told: Tensor, factor: Tensor) -> Tensor:
+    def forward(self, network_input: Tensor, factor: Tensor) -> Tensor:
         """(N, 3, H, W), the base, or with a JPEG picture's hints behind it, and the factor (N,), the same for all, to
         (N, 3, H, W)."""
-        return self.held(factor[0].item())(told)
+        return self.for_factor(factor[0].item())(network_input)
 
-    def held(self, factor: float) -> Network:
+    def for_factor(self, factor: float) -> Network:
         """The network for a factor; 1: for JPEG pictures."""
         return self.jpeg if factor == 1 else self.doubling if factor < 2.5 else self.enlarging
 
     def begin(self, network: Network, factor: float) -> None:
         """Give the network the weights for a factor; it does then what these did, whatever its depth, if it is as wide.
 
-        A grey picture is seen as three equal channels. Hints that are not known here are not heeded at first.
+        A grey picture is seen as three equal channels. Weights for hints
+        that these were not trained with start at zero.
         Raises PriorError for another width or size of the kernels.
         """
-        held = self.held(factor)
-        if network.head.weight.shape[::2] != held.head.weight.shape[::2]:
-            width, size = held.head.weight.shape[0], held.head.weight.shape[-1]
+        own = self.for_factor(factor)
+        if network.head.weight.shape[::2] != own.head.weight.shape[::2]:
+            width, size = own.head.weight.shape[0], own.head.weight.shape[-1]
             raise PriorError(f"is for networks {width} wide with kernels of {size}x{size}")
-        least = 2 + 2 * len(held.pairs)
-        if network.single is not None or len(network.pairs) < len(held.pairs):
+        least = 2 + 2 * len(own.pairs)
+        if network.single is not None or len(network.pairs) < len(own.pairs):
             raise PriorError(f"is for networks of {least}, {least + 2}, {least + 4} or so layers")
         # Of the head's inputs: those of the base, of its contrast, and of hints; each channel with its fold's places.
-        head = held.head.weight.detach().unflatten(1, (-1, UNSHUFFLE**2))
-        base, contrast, hints = head.split([RGB, RGB, held.hints], 1)
-        tail, offset = held.tail.weight.detach(), _bias(held.tail).detach()
+        head = own.head.weight.detach().unflatten(1, (-1, UNSHUFFLE**2))
+        base, contrast, hints = head.split([RGB, RGB, own.hints], 1)
+        tail, offset = own.tail.weight.detach(), _bias(own.tail).detach()
         tail, offset = tail.unflatten(0, (RGB, -1)), offset.unflatten(0, (RGB, -1))
         if network.channels == 1:
             base, contrast = base.sum(1, keepdim=True), contrast.sum(1, keepdim=True)
             tail, offset = tail.mean(0, keepdim=True), offset.mean(0, keepdim=True)
-        if network.hints == JPEG_HINTS - RGB + 1 and held is self.jpeg:  # a grey picture's contrast
+        if network.hints == JPEG_HINTS - RGB + 1 and own is self.jpeg:  # a grey picture's contrast
             hints = torch.cat([hints[:, :-RGB], hints[:, -RGB:].sum(1, keepdim=True)], 1)
-        elif network.hints != held.hints:
+        elif network.hints != own.hints:
             hints = head.new_zeros(head.shape[0], network.hints, *head.shape[2:])
         with torch.no_grad():
             network.head.weight.copy_(torch.cat([base, contrast, hints], 1).flatten(1, 2))
-            _bias(network.head).copy_(_bias(held.head))
+            _bias(network.head).copy_(_bias(own.head))
             network.tail.weight.copy_(tail.flatten(0, 1))
             _bias(network.tail).copy_(offset.flatten(0, 1))
-            for new, old in zip(network.pairs, held.pairs, strict=False):
+            for new, old in zip(network.pairs, own.pairs, strict=False):
                 new.load_state_dict(old.state_dict())
-            for pair in network.pairs[len(held.pairs) :]:
+            for pair in network.pairs[len(own.pairs) :]:
                 for parameter in list(pair.children())[-1].parameters():
                     parameter.zero_()
 

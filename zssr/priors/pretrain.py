@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
-import pickle
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from zssr.device import Compute, choose_device, choose_precision, repeatable
-from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
-from zssr.files.writing import replacing
+from zssr.errors import PriorError, SettingsError, ZssrError
 from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
+from zssr.priors.checkpoint import TrainingFiles, replaced
 from zssr.priors.pictures import Picture, base_of, find, load, split
 from zssr.priors.recipes import Recipe
 from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
@@ -77,7 +74,9 @@ def validate(network: nn.Module, pairs: Sequence[tuple[Tensor, Sample]], device:
     return sum(before) / len(before), sum(after) / len(after)
 
 
-def _validation(samples: type[Samples], recipe: Recipe, pictures: Sequence[Picture]) -> list[tuple[Tensor, Sample]]:
+def _validation_pairs(
+    samples: type[Samples], recipe: Recipe, pictures: Sequence[Picture]
+) -> list[tuple[Tensor, Sample]]:
     """Pairs of the middle of each picture."""
     pairs: list[tuple[Tensor, Sample]] = []
     for picture in pictures:
@@ -94,10 +93,79 @@ def rate(recipe: Recipe, step: int) -> float:
     return recipe.lr * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
 
 
-def check_out(out: Path) -> None:
-    """Raises OutputError for a name that weights cannot have."""
-    if out.suffix != ".safetensors":
-        raise OutputError(f"{out}: weights need a name that ends with .safetensors")
+@dataclass
+class _Learner:
+    """A network in training: with the average of its weights, which is what is kept, and how far it is."""
+
+    family: str
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor]
+    compute: Compute
+    recipe: Recipe
+    state: State
+
+    @classmethod
+    def new(
+        cls, family: str, network: nn.Module, recipe: Recipe, compute: Compute, checkpoint: dict[str, Any] | None
+    ) -> _Learner:
+        """From a checkpoint, if there is one."""
+        network = network.to(compute.device).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
+        average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        learner = cls(family, network, optimizer, average, compute, recipe, State())
+        if checkpoint is not None:
+            network.load_state_dict(checkpoint["network"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            learner.average, learner.state = checkpoint["average"], State(**checkpoint["state"])
+        return learner
+
+    def learn(self, batch: Sequence[Tensor]) -> Tensor:
+        """One step; the loss. batch: what the network sees, and last what it should give."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(self.recipe, self.state.steps)
+        *seen, whole = (x.to(self.compute.device, non_blocking=True) for x in batch)
+        with repeatable(self.compute.device):
+            with self.compute.autocast():
+                restored = self.network(*seen)
+            loss = _loss(self.recipe.loss, restored.float(), whole, seen[0])
+            self.optimizer.zero_grad()
+            loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.state.steps += 1
+        decay = min(EMA_DECAY, (1 + self.state.steps) / (10 + self.state.steps))
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+                else:
+                    self.average[name].copy_(value)
+        return loss.detach()
+
+    def checkpoint(self, fingerprint: str) -> dict[str, Any]:
+        """All that `new` goes on from."""
+        return {
+            "fingerprint": fingerprint, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "average": self.average, "state": asdict(self.state),
+        }  # fmt: skip
+
+
+class _Validation:
+    """PSNR of averaged weights on pictures kept apart. before: without the network."""
+
+    def __init__(self, learner: _Learner, pairs: Sequence[tuple[Tensor, Sample]]) -> None:
+        self._network = untrained(learner.family, learner.recipe.seed).to(learner.compute.device)
+        self._learner, self._pairs = learner, pairs
+        self.before, _ = self._validate()
+
+    def after(self) -> float:
+        """With it, as it is now."""
+        return self._validate()[1]
+
+    def _validate(self) -> tuple[float, float]:
+        self._network.load_state_dict(self._learner.average)
+        return validate(self._network, self._pairs, self._learner.compute.device)
 
 
 def pretrain(
@@ -124,105 +192,89 @@ def pretrain(
     """
     if save_every < 1 or workers < 0:
         raise SettingsError("save_every must be at least 1, and workers at least 0")
-    check_out(out)
-    checkpoint, log = out.with_suffix(".checkpoint"), out.with_suffix(".csv")
-    if not overwrite:
-        for path in (out,) if checkpoint.exists() else (out, log):
-            if path.exists():
-                raise OutputError(f"{path}: exists; give --overwrite or another name")
-    if not out.parent.is_dir() or out.is_dir():
-        raise OutputError(f"{out}: cannot be written there; is its folder missing?")
+    paths = TrainingFiles(out)
+    paths.check(overwrite)
     where = choose_device(device)
-    number_format = choose_precision(precision, where)
+    compute = Compute(where, choose_precision(precision, where))
     found = find(data)
     names = split(list(found))
-    sizes = [found[name].stat().st_size for part in names.values() for name in part]
-    begun, earlier = (None, None) if start is None else _begun(start, family, names)
+    network, earlier = (None, None) if start is None else _started_from(start, family, names)
+    network = network or untrained(family, recipe.seed)
     samples = SAMPLES.get(family, Planes)
-    network = begun or untrained(family, recipe.seed)
-    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
-    same = {
-        "family": family, "recipe": asdict(recipe), "pictures": names, "sizes": sizes, "start": earlier,
-        "network": shapes, "samples": samples.version,
-    }  # fmt: skip
-    fingerprint = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    held = _read_checkpoint(checkpoint, fingerprint, where)
+    fingerprint = _fingerprint(family, recipe, names, found, earlier, network, samples)
+    learner = _Learner.new(family, network, recipe, compute, paths.read_checkpoint(fingerprint, where))
     training = samples(load(found, names["training"], recipe.crop), recipe)
-    validation = _validation(samples, recipe, load(found, names["validation"], max(recipe.crop, samples.smallest)))
-    network = network.to(where).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
-    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = State()
-    if held is not None:
-        network.load_state_dict(held["network"])
-        optimizer.load_state_dict(held["optimizer"])
-        average, state = held["average"], State(**held["state"])
-    begin = time.monotonic() - state.seconds
-    judged = untrained(family, recipe.seed).to(where)
-    judged.load_state_dict(average)
-    before, _ = validate(judged, validation, where)
+    kept_apart = load(found, names["validation"], max(recipe.crop, samples.smallest))
+    validation = _Validation(learner, _validation_pairs(samples, recipe, kept_apart))
+    begin = time.monotonic() - learner.state.seconds
 
     def save() -> None:
-        state.seconds = time.monotonic() - begin
-        held = {
-            "fingerprint": fingerprint, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-            "average": average, "state": asdict(state),
-        }  # fmt: skip
-        _replaced(checkpoint, lambda path: torch.save(held, path))
-        _replaced(log, lambda path: _write_log(path, before, state.curve))
+        learner.state.curve.append((learner.state.steps, validation.after()))
+        learner.state.seconds = time.monotonic() - begin
+        paths.write_checkpoint(learner.checkpoint(fingerprint))
+        paths.write_log(validation.before, learner.state.curve)
 
-    loader = DataLoader(
-        training, recipe.batch, sampler=_From(state.steps * recipe.batch, recipe.steps * recipe.batch),
-        num_workers=workers, persistent_workers=False, pin_memory=where.type == "cuda",
+    batches = _loader(training, recipe, learner.state.steps, workers, where)
+    _learn_all(learner, batches, save_every, save, on_step, paths.checkpoint)
+    state = learner.state
+    paths.write_log(validation.before, state.curve)  # a kill may have come just before it
+    card = Card(
+        family=family, recipe=json.loads(json.dumps(asdict(recipe))), data=data.name, licence=licence, pictures=names,
+        steps=state.steps, seconds=round(state.seconds),
+        validation={"before": validation.before, "after": state.curve[-1][1]},
+        torch=torch.__version__, machine=f"{platform.machine()}, {where}", start=earlier,
+    )  # fmt: skip
+    replaced(out, lambda path: save_weights(path, learner.average, card))
+    paths.checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def _fingerprint(
+    family: str, recipe: Recipe, names: dict[str, list[str]], found: Mapping[str, Path], earlier: dict[str, Any] | None,
+    network: nn.Module, samples: type[Samples],
+) -> str:  # fmt: skip
+    """Of all that a training depends on: from a checkpoint with another one it must not go on."""
+    same = {
+        "family": family, "recipe": asdict(recipe), "pictures": names,
+        "sizes": [found[name].stat().st_size for part in names.values() for name in part], "start": earlier,
+        "network": {name: list(value.shape) for name, value in network.state_dict().items()},
+        "samples": samples.version,
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+
+
+def _loader(training: Samples, recipe: Recipe, steps: int, workers: int, device: torch.device) -> DataLoader[Sample]:
+    """The batches after the first `steps`, in order."""
+    return DataLoader(
+        training, recipe.batch, sampler=_From(steps * recipe.batch, recipe.steps * recipe.batch),
+        num_workers=workers, persistent_workers=False, pin_memory=device.type == "cuda",
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None, generator=torch.Generator(),
     )  # fmt: skip
+
+
+def _learn_all(
+    learner: _Learner, batches: DataLoader[Sample], save_every: int, save: Callable[[], None],
+    on_step: Callable[[int, float], None] | None, checkpoint: Path,
+) -> None:  # fmt: skip
+    """Until the recipe's steps are done. Raises ZssrError where the training diverges."""
     losses: list[Tensor] = []
-    for *seen, whole in loader:
-        for group in optimizer.param_groups:
-            group["lr"] = rate(recipe, state.steps)
-        *seen, whole = (x.to(where, non_blocking=True) for x in (*seen, whole))
-        with repeatable(where):
-            with Compute(where, number_format).autocast():
-                restored = network(*seen)
-            loss = _loss(recipe.loss, restored.float(), whole, seen[0])
-            optimizer.zero_grad()
-            loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        state.steps += 1
-        decay = min(EMA_DECAY, (1 + state.steps) / (10 + state.steps))
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                if value.is_floating_point():
-                    average[name].lerp_(value, 1 - decay)
-                else:
-                    average[name].copy_(value)
-        losses.append(loss.detach())
-        saves = state.steps % save_every == 0 or state.steps == recipe.steps
+    for batch in batches:
+        losses.append(learner.learn(batch))
+        steps = learner.state.steps
+        saves = steps % save_every == 0 or steps == learner.recipe.steps
         if len(losses) < READ_EVERY and not saves:
             continue
         mean = torch.stack(losses).mean().item()
         losses.clear()
         if not math.isfinite(mean):
             raise ZssrError(
-                f"{family}: training diverged after {state.steps} steps; remove {checkpoint}, if it is there, and"
+                f"{learner.family}: training diverged after {steps} steps; remove {checkpoint}, if it is there, and"
                 " give a lower --lr"
             )
         if saves:
-            judged.load_state_dict(average)
-            state.curve.append((state.steps, validate(judged, validation, where)[1]))
             save()
         if on_step is not None:
-            on_step(state.steps, mean)
-    _replaced(log, lambda path: _write_log(path, before, state.curve))  # a kill may have come just before it
-    card = Card(
-        family=family, recipe=json.loads(json.dumps(asdict(recipe))), data=data.name, licence=licence, pictures=names,
-        steps=state.steps, seconds=round(state.seconds), validation={"before": before, "after": state.curve[-1][1]},
-        torch=torch.__version__, machine=f"{platform.machine()}, {where}", start=earlier,
-    )  # fmt: skip
-    _replaced(out, lambda path: save_weights(path, average, card))
-    checkpoint.unlink(missing_ok=True)
-    return card
+            on_step(steps, mean)
 
 
 def _loss(kind: str, restored: Tensor, whole: Tensor, seen: Tensor) -> Tensor:
@@ -235,7 +287,7 @@ def _loss(kind: str, restored: Tensor, whole: Tensor, seen: Tensor) -> Tensor:
     return (errors / before.clamp_min((GREY_LEVEL / 4) ** power)).mean()
 
 
-def _begun(start: Path, family: str, names: dict[str, list[str]]) -> tuple[nn.Module, dict[str, Any]]:
+def _started_from(start: Path, family: str, names: dict[str, list[str]]) -> tuple[nn.Module, dict[str, Any]]:
     """The network to begin with, and what the card says of it. names: of the pictures, by part."""
     network, card = load_weights(start)
     if card.family != family:
@@ -250,34 +302,3 @@ def _begun(start: Path, family: str, names: dict[str, list[str]]) -> tuple[nn.Mo
         "sha256": sha256_of(start), "steps": card.steps, "seconds": card.seconds, "start": card.start,
         "further_pictures": sorted(trained_on - set(names["training"])),
     }  # fmt: skip
-
-
-def _read_checkpoint(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
-    """None where there is none. Raises OutputError for one that is broken or of another training."""
-    if not path.exists():
-        return None
-    try:
-        held = torch.load(path, map_location=device, weights_only=True)
-        found = held["fingerprint"]
-    except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError):
-        raise OutputError(f"{path}: cannot be read as a checkpoint; remove it") from None
-    if found != fingerprint:
-        raise OutputError(f"{path}: is of another training; remove it or give --out another name")
-    return held
-
-
-def _write_log(path: Path, before: float, curve: Sequence[tuple[int, float]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "psnr", "psnr_without"])
-        writer.writerows((step, f"{psnr:.4f}", f"{before:.4f}") for step, psnr in curve)
-
-
-def _replaced(path: Path, write: Callable[[Path], Any]) -> None:
-    """As `replacing`, with what may go wrong as an OutputError."""
-    try:
-        with replacing(path) as aside:
-            write(aside)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OutputError(f"{path}: cannot be written ({reason})") from None
