@@ -150,10 +150,6 @@ class Plan:
         number = next(number for number, other in enumerate(self.steps) if other is step)
         return self.steps[number:]
 
-    def without_learning(self, note: str) -> Plan:
-        """A plain first estimate instead; note: why."""
-        return dataclasses.replace(self, learns=False, notes=(*self.notes, note))
-
     def with_priors(self, priors: Priors, *notes: str) -> Plan:
         """Fewer or others, and the training that goes with them; notes: why."""
         steps = _with_training(self.steps, self.settings, self.warm or priors.initial is not None)

@@ -35,7 +35,8 @@ def settle(plan: Plan, warm_start: Weights | None) -> Plan:
     pairs = _made_once(plan)
     plan = _with_helpful_estimator(plan, pairs)
     if plan.learns and _has_nothing_to_learn(plan):
-        plan = plan.without_learning("the picture has no detail to learn from: a plain first estimate")
+        note = "the picture has no detail to learn from: a plain first estimate"
+        plan = dataclasses.replace(plan, learns=False, notes=(*plan.notes, note))
     if not plan.learns:
         return plan
     plan = plan.warm_started(warm_start)

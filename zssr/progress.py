@@ -1,4 +1,4 @@
-"""What a caller is told while a picture is restored."""
+"""Progress of a restoration, for callers that want to show it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OnStep = Callable[[Progress], bool | None]
 
 
 class Reporter:
-    """Tells the caller of one restoration's progress, and shows previews."""
+    """Reports one restoration's progress to the caller, and shows previews."""
 
     def __init__(self, plan: Plan, on_step: OnStep | None, on_preview: OnPreview | None) -> None:
         self._plan, self._on_step, self._on_preview = plan, on_step, on_preview
@@ -52,7 +52,7 @@ class Reporter:
             preview = Preview(estimate.seen(step), self._on_preview, self._plan.compute)
 
         def on_step(fraction: float, error: float, base_error: float, lr: float) -> None:
-            self._tell(fraction, error * 255, base_error * 255, lr)
+            self._report(fraction, error * 255, base_error * 255, lr)
             if preview is not None:
                 preview.update(network)
 
@@ -61,9 +61,9 @@ class Reporter:
     def applying(self) -> Callable[[int, int], None]:
         """For the next application."""
         self._number += 1
-        return lambda done, tiles: self._tell(done / tiles)
+        return lambda done, tiles: self._report(done / tiles)
 
-    def _tell(self, fraction: float, error: float = 0.0, base_error: float = 0.0, lr: float = 0.0) -> None:
+    def _report(self, fraction: float, error: float = 0.0, base_error: float = 0.0, lr: float = 0.0) -> None:
         if self._on_step is None:
             return
         stage = self._stages[self._number]

@@ -21,8 +21,8 @@ def check_report(name: str) -> None:
     """Raises OutputError where other files than an earlier report are in the way."""
     path = Path(f"{name}.json")
     try:
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"outcomes": []}
-        ours = isinstance(held, dict) and "outcomes" in held
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"outcomes": []}
+        ours = isinstance(content, dict) and "outcomes" in content
     except (OSError, ValueError):
         ours = False
     if not ours or (Path(f"{name}.html").exists() and not path.exists()):
@@ -34,7 +34,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
     paths = Path(f"{name}.json"), Path(f"{name}.html")
     counts = {state: report.count(state) for state in ("made", "kept", "failed", "lost")}
     outcomes = [dataclasses.asdict(outcome) for outcome in report.outcomes]
-    held = {
+    content = {
         "version": __version__,
         "seconds": round(report.seconds, 1),
         "left": report.left,
@@ -42,7 +42,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
         "shared_weights": _shared(report),
         "outcomes": [{k: v for k, v in outcome.items() if k not in ("before", "after")} for outcome in outcomes],
     }
-    write((json.dumps(held, indent=1) + "\n").encode(), paths[0], overwrite=True)
+    write((json.dumps(content, indent=1) + "\n").encode(), paths[0], overwrite=True)
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE.read_text())
     # What needs a person first.
     order = {"failed": 0, "lost": 1, "made": 2, "kept": 3}

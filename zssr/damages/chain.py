@@ -115,7 +115,7 @@ class Chain:
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         """From the last part back: what each part was given is moved to what the parts after it allow.
 
-        x itself where any part is noisy: what it was given cannot be told.
+        x itself where any part is noisy: what it was given is not known.
         """
         if self.noisy or not self.parts:
             return x

@@ -64,5 +64,5 @@ def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def in_sequence(parts: Sequence[Degradation]) -> tuple[Degradation, ...]:
-    """Parts in the order in which they happened, each told what the later ones leave of it."""
+    """Parts in the order in which they happened, each as far as it is known after the later ones."""
     return tuple(part.before(parts[number + 1 :]) for number, part in enumerate(parts))

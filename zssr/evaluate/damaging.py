@@ -82,10 +82,10 @@ def damaged(
     if plain.shape[-2:] != size:
         plain = fit(plain, size)
         inside = None if inside is None else fit(inside.float(), size) > 0.5
-    told = {**case.settings, "repair": "none", "scale_factor": None, "scale_times": None}
-    if settings.repair == "none":  # nothing is told but the size
-        told = {name: told[name] for name in ("repair", "scale", "scale_factor", "scale_times")}
-    return dataclasses.replace(case, plain=plain, inside=inside), dataclasses.replace(settings, **told)
+    given = {**case.settings, "repair": "none", "scale_factor": None, "scale_times": None}
+    if settings.repair == "none":  # nothing is given but the size
+        given = {name: given[name] for name in ("repair", "scale", "scale_factor", "scale_times")}
+    return dataclasses.replace(case, plain=plain, inside=inside), dataclasses.replace(settings, **given)
 
 
 def _stored(case: Damaged) -> Damaged:

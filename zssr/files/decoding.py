@@ -126,11 +126,11 @@ def _jpeg_data(opened: PIL.Image.Image, data: bytes) -> JpegData | None:
     with tempfile.TemporaryDirectory(prefix="zssr-") as folder:
         path = Path(folder) / "picture.jpg"
         path.write_bytes(data)
-        held = jpeglib.read_dct(str(path))
-    components = [held.Y] if held.Cb is None else [held.Y, held.Cb, held.Cr]
+        jpeg = jpeglib.read_dct(str(path))
+    components = [jpeg.Y] if jpeg.Cb is None else [jpeg.Y, jpeg.Cb, jpeg.Cr]
     return JpegData(
-        tuple(tuple(int(step) for step in held.qt[number].flatten()) for number in held.quant_tbl_no),
-        tuple((int(vertical), int(horizontal)) for vertical, horizontal in held.samp_factor),
+        tuple(tuple(int(step) for step in jpeg.qt[number].flatten()) for number in jpeg.quant_tbl_no),
+        tuple((int(vertical), int(horizontal)) for vertical, horizontal in jpeg.samp_factor),
         tuple(torch.from_numpy(np.ascontiguousarray(component)) for component in components),
     )
 

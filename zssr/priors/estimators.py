@@ -25,7 +25,7 @@ REGION_TILE = 512
 
 
 class Prior(Protocol):
-    """What is told of a network that was trained on other pictures.
+    """A network that was trained on other pictures.
 
     task, licence: for people. parameters: how many.
     """

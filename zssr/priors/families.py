@@ -225,7 +225,7 @@ class Initial(nn.Module):
         least = 2 + 2 * len(own.pairs)
         if network.single is not None or len(network.pairs) < len(own.pairs):
             raise PriorError(f"is for networks of {least}, {least + 2}, {least + 4} or so layers")
-        # Of the head's inputs: those of the base, of its contrast, and of hints; each channel with its fold's places.
+        # Of the head's inputs: those of the base, of its contrast, and of hints; each channel unshuffled to several.
         head = own.head.weight.detach().unflatten(1, (-1, UNSHUFFLE**2))
         base, contrast, hints = head.split([RGB, RGB, own.hints], 1)
         tail, offset = own.tail.weight.detach(), _bias(own.tail).detach()

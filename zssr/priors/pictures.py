@@ -131,17 +131,20 @@ def pack(folder: Path, out: Path, shard_megabytes: float, on_picture: Callable[[
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise OutputError(f"{out}: is not empty; give a new folder")
-        held: dict[str, np.ndarray] = {}
+        shard_pixels: dict[str, np.ndarray] = {}
         shards = 0
         with contextlib.ExitStack() as asides:  # all of them or none
             for number, (name, path) in enumerate(found.items(), 1):
-                held[name] = _decoded(path)
-                if number == len(found) or sum(pixels.nbytes for pixels in held.values()) >= shard_megabytes * 1e6:
+                shard_pixels[name] = _decoded(path)
+                if (
+                    number == len(found)
+                    or sum(pixels.nbytes for pixels in shard_pixels.values()) >= shard_megabytes * 1e6
+                ):
                     # Not by save_file, which lets nobody else read them.
                     shard = asides.enter_context(replacing(out / SHARD_NAME.format(shards)))
-                    shard.write_bytes(safetensors.numpy.save(held))
+                    shard.write_bytes(safetensors.numpy.save(shard_pixels))
                     shards += 1
-                    held = {}
+                    shard_pixels = {}
                 if on_picture is not None:
                     on_picture(number, len(found))
     except (OSError, safetensors.SafetensorError) as error:

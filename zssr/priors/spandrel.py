@@ -109,14 +109,14 @@ def _weights(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it looks like TorchScript, or is of an old format
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except RuntimeError as error:
         if "TorchScript" in str(error):
             raise PriorError(f"{path}: holds code (TorchScript), which is not run; give its weights") from None
         raise
-    if not isinstance(held, dict):
+    if not isinstance(content, dict):
         raise PriorError(f"{path}: holds no weights by name")
-    return held
+    return content
 
 
 def _metadata(path: Path) -> dict[str, str]:

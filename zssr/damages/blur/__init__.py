@@ -72,9 +72,9 @@ def _operator(traces: BlurredRegion, image: Image) -> Blur:
 def _damage_whole(case: Damaged, sigma: float, rng: torch.Generator, folder: str) -> Damaged:
     x = Blur(f"gaussian:{sigma}").degrade(case.image.pixels[None])
     enlarges = max(case.settings["scale"]) > 1
-    told = {"blurred": f"all:{sigma:g}"} if enlarges else {"kernel": f"gaussian:{sigma}"}
+    given = {"blurred": f"all:{sigma:g}"} if enlarges else {"kernel": f"gaussian:{sigma}"}
     image = dataclasses.replace(case.image, pixels=x[0])
-    return dataclasses.replace(case, image=image, plain=x, settings={**case.settings, **told})
+    return dataclasses.replace(case, image=image, plain=x, settings={**case.settings, **given})
 
 
 def _damage_square(case: Damaged, sigma: float, rng: torch.Generator, folder: str) -> Damaged:

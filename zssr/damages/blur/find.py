@@ -178,7 +178,7 @@ def blur_sigma(grey: NDArray[np.floating]) -> float:
 
 
 def _measured(picture: NDArray[np.float64], more: float) -> float:
-    """The blur, as told after smoothing with the standard deviation `more`."""
+    """The blur, as measured after smoothing with the standard deviation `more`."""
     laplacian = ndimage.laplace(ndimage.gaussian_filter(picture, more))
     margin = max(1, min(math.ceil(2 * more) + 1, (min(picture.shape) - 12) // 2))
     inner = (slice(margin, -margin), slice(margin, -margin))

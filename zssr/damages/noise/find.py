@@ -20,8 +20,8 @@ SMOOTHEST = 0.04  # share of the patches of one brightness that is trusted to sh
 FEWEST = 40  # patches needed to judge one brightness
 BINS = 16
 LEAST_CHANGING = 0.7  # share of patches that are not constant; with fewer a picture is drawn or written
-LEAST_SPAN = 48  # grey levels of brightness over which a growth can be told
-LEAST_CONFIDENCE = 0.5  # below, the whole picture is texture, and the noise on it cannot be told
+LEAST_SPAN = 48  # grey levels of brightness over which a growth can be seen
+LEAST_CONFIDENCE = 0.5  # below, the whole picture is texture, and the noise on it cannot be measured
 LEAST_SIGMA = 3.5  # grey levels; the grain of film and the noise of good cameras stay below
 
 
