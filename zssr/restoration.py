@@ -56,8 +56,8 @@ def restore(
     spread: whether the result is to hold its spread.
     Raises the errors in zssr.errors; PictureError and SettingsError before any work is done.
     """
-    if settings is not None and keywords:
-        raise TypeError("give either settings or keywords, not both")
+    if keywords and (settings is not None or plan is not None):
+        raise TypeError("give either settings, a plan, or keywords")
     if settings is None:
         settings = make(**keywords)
         settings.for_one_picture()

@@ -77,8 +77,10 @@ class Result:
         """What the input could not tell, in a few sentences."""
         if not self.plan.undoes:
             return "Every pixel is the input's own."
-        lost = [part.lost for part in self.plan.last.degradation.parts if part.lost]
-        sentences = [*self._unknown_detail(), *dict.fromkeys(lost)]
+        lost = [part.lost for part in self.plan.last.degradation.parts]
+        if self.plan.frame is not None:
+            lost.append(self.plan.frame.lost)
+        sentences = [*self._unknown_detail(), *filter(None, dict.fromkeys(lost))]
         if used := self.plan.priors.used():
             names = " and ".join(prior.name for prior in used)
             sentences.append(

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class Frame:
     """The part of a result that is the picture, where the smaller picture's pixels reach out of it.
 
-    top, left: its corner in the result. size: (height, width).
+    top, left: its corner in the result. size: (height, width). lost: what the damage that left the smaller picture took
+    for good; see Degradation.lost.
     """
 
     top: int
     left: int
     size: Size
+    lost: str
 
     def cut(self, x: Tensor) -> Tensor:
         """(..., H, W) to (..., *size)."""
@@ -42,7 +44,7 @@ class SmallerPicture:
     """image: one pixel a cell. size: (height, width) of the picture it stands for, in whose place it is restored.
 
     cell: (height, width) in pixels. margins: (rows, columns) by which the first cells reach out of the picture at the
-    top left. words: the damage, for people.
+    top left. words: the damage, for people. lost: see Degradation.lost.
     """
 
     image: Image
@@ -50,6 +52,7 @@ class SmallerPicture:
     cell: Size
     margins: tuple[int, int]
     words: str
+    lost: str
 
     kernel = "box"  # a cell has the mean colour of its pixels
 
@@ -61,4 +64,4 @@ class SmallerPicture:
             math.ceil(count * side * factor)
             for count, side, factor in zip(self.image.size, self.cell, factors, strict=True)
         )
-        return (height, width), Frame(top, left, out_size)
+        return (height, width), Frame(top, left, out_size, self.lost)

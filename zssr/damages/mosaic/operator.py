@@ -112,7 +112,7 @@ class Mosaic(Degradation):
             return None
         means = self.cells.means(image.pixels[None])[0]
         smaller = dataclasses.replace(image, pixels=means, alpha=None, jpeg=None)
-        return SmallerPicture(smaller, image.size, self.cell, self.grid_offset, self.describe())
+        return SmallerPicture(smaller, image.size, self.cell, self.grid_offset, self.describe(), self.lost)
 
     def describe(self) -> str:
         return f"a mosaic of {self.cell[1]}x{self.cell[0]} cells{self.on_region()}"
