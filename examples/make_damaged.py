@@ -10,8 +10,7 @@ import PIL.ImageDraw
 import skimage.data
 import torch
 
-from zssr import Downscale, Image, save
-from zssr.degrade import Missing, Mosaic, Region
+from zssr import Downscale, Image, Missing, Mosaic, Region, save
 from zssr.image import from_array
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)

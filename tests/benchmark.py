@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 import torch
 
-from zssr.apply import apply
-from zssr.degrade import Downscale
-from zssr.device import choose_device, choose_precision
+from zssr.apply import Seen, apply
+from zssr.damages import Chain, Downscale
+from zssr.device import Compute, choose_device, choose_precision
+from zssr.dihedral import ALL_EIGHT
+from zssr.effort import training_for
+from zssr.examples import Analytic, Examples
 from zssr.network import Network, forward_flops
-from zssr.plan import training_of
 from zssr.pyramid import Pyramid
 from zssr.resample import ratio
 from zssr.settings import Settings
@@ -47,13 +49,13 @@ options = parser.parse_args()
 
 device = choose_device(options.device)
 picture = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)).to(device)
-damage = Downscale(ratio((2, 2), (1, 1)))
+damage = Chain((Downscale(ratio((2, 2), (1, 1))),))
 print(f"{device}, {torch.get_num_threads()} threads")
 fast = choose_precision("auto", device) == torch.bfloat16
 for name in ["fp32", "bf16"] if fast else ["fp32"]:
-    precision = choose_precision(name, device)
+    compute = Compute(device, choose_precision(name, device))
     side = 2048
-    matrix = torch.rand(side, side, device=device, dtype=precision)
+    matrix = torch.rand(side, side, device=device, dtype=compute.precision)
 
     def multiply(matrix: torch.Tensor = matrix, side: int = side) -> float:
         matrix @ matrix
@@ -62,14 +64,14 @@ for name in ["fp32", "bf16"] if fast else ["fp32"]:
     network = Network(3).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pyramid = Pyramid(picture)
 
-    def learn(precision: torch.dtype = precision, network: Network = network, pyramid: Pyramid = pyramid) -> float:
-        rng = torch.Generator().manual_seed(0)
+    def learn(compute: Compute = compute, network: Network = network, pyramid: Pyramid = pyramid) -> float:
         steps, crop = 20, 96
-        train(network, pyramid, damage, training_of(Settings(crop_size=crop), steps), rng, 255, device, precision)
+        examples = Examples(pyramid, damage, Analytic(), 255, torch.Generator().manual_seed(0))
+        train(network, examples, training_for(Settings(crop_size=crop), steps, {}, False), compute)
         return 3 * steps * forward_flops(3, 64, 8, 3, crop**2)
 
-    def restore(precision: torch.dtype = precision, network: Network = network) -> float:
-        apply(network, picture, 512, frozenset(range(8)), device, precision)
+    def restore(compute: Compute = compute, network: Network = network) -> float:
+        apply(network, Seen(picture, picture[:, :0]), 512, ALL_EIGHT, compute)
         return 8 * forward_flops(3, 64, 8, 3, 256**2)
 
     floor = speed(multiply, options.seconds, device)

@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import QUICK_FLAGS
 
 from zssr.cli import main
 from zssr.files import load, save
 from zssr.image import Image
-
-QUICK = ["--num-epochs", "10", "--model-width", "8", "--model-depth", "3", "--crop-size", "32", "--precision", "fp32"]
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def run(*arguments: str) -> int:
         if {"--scale", "--size", "--scale-factor", "--config"} & {a.split("=")[0] for a in arguments}
         else ["--scale", "2"]
     )
-    return main([*arguments, *scale, *QUICK])
+    return main([*arguments, *scale, *QUICK_FLAGS])
 
 
 def names(folder: Path) -> set[str]:
@@ -245,7 +244,7 @@ def test_quiet_says_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def command(*arguments: str) -> list[str]:
     scale = [] if "--scale" in arguments else ["--scale", "2"]
-    return [sys.executable, "-m", "zssr", *arguments, *scale, *QUICK]
+    return [sys.executable, "-m", "zssr", *arguments, *scale, *QUICK_FLAGS]
 
 
 def test_standard_input_and_output(folder: Path) -> None:
@@ -308,7 +307,7 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 def test_evaluate(folder: Path, scene: object, capsys: pytest.CaptureFixture[str]) -> None:
     Path("truth").mkdir()
     shutil.copy("a.png", "truth/a.png")
-    assert main(["evaluate", "truth", "--scale", "2", "--json", "out.json", "--save", "made", *QUICK]) == 0
+    assert main(["evaluate", "truth", "--scale", "2", "--json", "out.json", "--save", "made", *QUICK_FLAGS]) == 0
     out = capsys.readouterr().out
     assert "mean of 1" in out
     figures = json.loads(Path("out.json").read_text())
@@ -319,7 +318,7 @@ def test_evaluate(folder: Path, scene: object, capsys: pytest.CaptureFixture[str
     assert again["mean"]["ssim"] == pytest.approx(figures["mean"]["ssim"], abs=1e-9)
     before = Path("truth/a.png").read_bytes()
     for arguments in (["--save", "truth"], ["--save", "made"], ["--json", "out.json"]):
-        assert main(["evaluate", "truth", "--scale", "2", *arguments, *QUICK]) == 1
+        assert main(["evaluate", "truth", "--scale", "2", *arguments, *QUICK_FLAGS]) == 1
     assert Path("truth/a.png").read_bytes() == before
     assert main(["evaluate", "truth", "--results", "made"]) == 2
     assert main(["evaluate", "nowhere", "--scale", "2"]) == 1

@@ -10,25 +10,19 @@ import pytest
 import safetensors.torch
 import torch
 import torch.nn.functional as functional
+from conftest import QUICK_FLAGS
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.DnCNN import DnCNN
 from torch import nn
 
 import zssr
 from zssr.cli import main
-from zssr.degrade import Chain, Downscale, Jpeg
-from zssr.degrade.jpeg import standard_tables
+from zssr.damages import Chain, Downscale, Jpeg
+from zssr.damages.jpeg.tables import standard_tables
 from zssr.errors import PriorError
 from zssr.image import Image
-from zssr.priors import foreign, load_prior
+from zssr.priors import load_prior, spandrel
 from zssr.resample import fit, ratio
-
-QUICK = ["--num-epochs", "10", "--model-width", "8", "--model-depth", "4", "--crop-size", "32", "-q"]
-
-
-@pytest.fixture(scope="module")
-def cat() -> Image:
-    return zssr.load(Path(__file__).parent.parent / "examples" / "cat.png")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +38,7 @@ def compact(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    path = tmp_path_factory.mktemp("foreign") / "compact.safetensors"
+    path = tmp_path_factory.mktemp("other") / "compact.safetensors"
     safetensors.torch.save_file(network.state_dict(), path, {"license": "MIT"})
     return path
 
@@ -55,8 +49,8 @@ def test_through_the_command_line(
     zssr.save(Image(cat.pixels[:, 40:100, 50:120].contiguous()), tmp_path / "a.png")
     for scale, size in (("2", (120, 140)), ("3", (180, 210))):
         out = tmp_path / f"{scale}.png"
-        command = [str(tmp_path / "a.png"), "-o", str(out), "--scale", scale, "--prior", str(compact), *QUICK]
-        assert main([word for word in command if word != "-q"]) == 0
+        command = [str(tmp_path / "a.png"), "-o", str(out), "--scale", scale, "--prior", str(compact), *QUICK_FLAGS]
+        assert main(command) == 0
         assert zssr.load(out).size == size
         assert "prior compact.safetensors" in "".join(capsys.readouterr())
     assert main(["priors", str(compact)]) == 0
@@ -67,11 +61,11 @@ def test_through_the_command_line(
 
 
 def test_tiles_do_not_show(compact: Path, cat: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    prior = foreign.Foreign(compact)
+    prior = spandrel.SpandrelPrior(compact)
     y = cat.pixels[None, :, :140, :130]
     chain = Chain((Downscale(ratio((280, 260), (140, 130))),))
     whole = prior(chain, y, (280, 260))
-    monkeypatch.setattr(foreign, "TILE", 64)
+    monkeypatch.setattr(spandrel, "TILE", 64)
     assert torch.allclose(prior(chain, y, (280, 260)), whole, atol=1e-5)
     assert whole.shape == (1, 3, 280, 260)
     # It shows the same scene, nothing moved.
@@ -83,7 +77,7 @@ def test_tiles_do_not_show(compact: Path, cat: Image, monkeypatch: pytest.Monkey
 def test_one_that_keeps_the_size(cat: Image, tmp_path: Path) -> None:
     network = DnCNN(in_nc=1, out_nc=1, nc=8, nb=17, act_mode="R")
     torch.save(network.state_dict(), tmp_path / "dncnn.pth")
-    prior = foreign.Foreign(tmp_path / "dncnn.pth")
+    prior = spandrel.SpandrelPrior(tmp_path / "dncnn.pth")
     y = cat.pixels[None, :, :40, :48]
     chain = Chain((Downscale(ratio((80, 96), (40, 48))), Jpeg(standard_tables(30))))
     assert prior(chain, y, (80, 96)).shape == (1, 3, 80, 96)

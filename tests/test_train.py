@@ -11,25 +11,27 @@ import torch
 from torch import Tensor
 
 from zssr import train as training_module
-from zssr.degrade import Downscale
+from zssr.damages import Chain, Downscale
+from zssr.device import Compute
+from zssr.effort import training_for
 from zssr.errors import DeviceError
+from zssr.examples import Analytic, Examples
 from zssr.image import from_array
-from zssr.network import FOLD, Network
-from zssr.plan import training_of
+from zssr.network import UNSHUFFLE, Network
 from zssr.pyramid import Pyramid
 from zssr.resample import ratio
 from zssr.settings import Settings
-from zssr.train import Report, SlopeSchedule, Training, fitted_line, train
+from zssr.train import SlopeSchedule, Training, TrainingReport, fitted_line, train
 
-CPU = torch.device("cpu")
+CPU = Compute(torch.device("cpu"), torch.float32)
 
 
 def training(steps: int, **changes: float) -> Training:
     """With the default settings, but for the changes."""
-    return dataclasses.replace(training_of(Settings(), steps), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(training_for(Settings(), steps, {}, False), **changes)  # type: ignore[arg-type]
 
 
-HALF = Downscale(ratio((2, 2), (1, 1)))
+HALF = Chain((Downscale(ratio((2, 2), (1, 1))),))
 
 
 def test_fitted_line_of_a_line() -> None:
@@ -105,10 +107,13 @@ def test_training_ends_below_lr_stop() -> None:
     assert schedule.finished(0.1)
 
 
-def run(scene: Tensor, how: Training, width: int = 8, depth: int = 4, **options: object) -> tuple[Network, Report]:
+def run(
+    scene: Tensor, how: Training, width: int = 8, depth: int = 4, **options: object
+) -> tuple[Network, TrainingReport]:
     rng = torch.Generator().manual_seed(0)
     network = Network(3, width, depth, rng=rng)
-    report = train(network, Pyramid(scene[None]), HALF, how, rng, 255, CPU, torch.float32, **options)  # type: ignore[arg-type]
+    examples = Examples(Pyramid(scene[None]), HALF, Analytic(), 255, rng)
+    report = train(network, examples, how, CPU, **options)  # type: ignore[arg-type]
     return network, report
 
 
@@ -119,7 +124,7 @@ def test_training_beats_the_base_and_reports_truly() -> None:
     assert report.stopped_by == "num_epochs"
     assert report.error < 0.95 * report.base_error
     assert [step for step, _, _ in report.curve] == list(range(20, 601, 20))
-    son = HALF.degrade(scene[None])
+    son = HALF.degrade(scene[None], torch.Generator())
     base = HALF.base(son, (64, 72))
     with torch.no_grad():
         restored = network(base)
@@ -176,14 +181,14 @@ def test_other_runtime_errors_are_not_taken_for_memory(scene: Tensor, monkeypatc
 def test_network_sees_as_far_as_it_says(depth: int, kernel_size: int) -> None:
     network = Network(1, 4, depth, kernel_size)
     assert sum(1 for module in network.modules() if isinstance(module, torch.nn.Conv2d)) == depth
-    x = torch.zeros(1, 1, 4 * network.reach + 8, 8, requires_grad=True)
-    middle = 2 * network.reach + 4
+    x = torch.zeros(1, 1, 4 * network.receptive_radius + 8, 8, requires_grad=True)
+    middle = 2 * network.receptive_radius + 4
     network(x)[0, 0, middle].sum().backward()
     assert x.grad is not None
     rows = x.grad.abs().sum((0, 1, 3)).nonzero()[:, 0]
-    # One fold more, as a position of the folded picture covers two rows.
-    assert middle - network.reach - FOLD < rows.min() <= middle
-    assert middle <= rows.max() < middle + network.reach + FOLD
+    # One position more, as one of the unshuffled picture covers two rows.
+    assert middle - network.receptive_radius - UNSHUFFLE < rows.min() <= middle
+    assert middle <= rows.max() < middle + network.receptive_radius + UNSHUFFLE
 
 
 def test_channels_one_at_a_time() -> None:
@@ -195,8 +200,8 @@ def test_channels_one_at_a_time() -> None:
 
 def test_fathers_are_in_range_and_of_the_asked_size(scene: Tensor, rng: torch.Generator) -> None:
     pyramid = Pyramid(scene[None])
-    fathers, known = pyramid.fathers(40, 32, rng)
-    assert known is None
+    fathers, undamaged = pyramid.fathers(40, 32, rng)
+    assert undamaged is None
     assert fathers.shape == (40, 3, 32, 32)
     assert fathers.min() >= 0
     assert fathers.max() <= 1
@@ -229,11 +234,11 @@ def test_affine_fathers_do_not_alias(rng: torch.Generator) -> None:
     assert not coarse
 
 
-def test_unknown_pixels_are_told_wherever_they_are_sampled(rng: torch.Generator) -> None:
-    known = torch.ones(1, 1, 96, 96)
-    known[..., 30:50, 30:50] = 0
-    picture = known.expand(1, 3, 96, 96) * 0.5 + 0.2  # dark where unknown
-    fathers, told = Pyramid(picture, known=known).fathers(60, 48, rng)
+def test_damaged_pixels_are_told_wherever_they_are_sampled(rng: torch.Generator) -> None:
+    undamaged = torch.ones(1, 1, 96, 96)
+    undamaged[..., 30:50, 30:50] = 0
+    picture = undamaged.expand(1, 3, 96, 96) * 0.5 + 0.2  # dark where damaged
+    fathers, told = Pyramid(picture, undamaged=undamaged).fathers(60, 48, rng)
     assert told is not None
     assert set(told.unique().tolist()) == {0.0, 1.0}
     assert (fathers[:, :1][told == 1] - 0.7).abs().max() < 0.01
