@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from zssr.batch import Report
+from zssr.batch import BatchReport
 from zssr.errors import OutputError
 from zssr.files import write
 from zssr.version import __version__
@@ -29,7 +29,7 @@ def check_report(name: str) -> None:
         raise OutputError(f'{name}: .json or .html of this name are no report of zssr; give another name ("report")')
 
 
-def write_report(report: Report, name: str) -> tuple[Path, Path]:
+def write_report(report: BatchReport, name: str) -> tuple[Path, Path]:
     """Write NAME.json and NAME.html, and return their paths; earlier ones are replaced. Raises OutputError."""
     paths = Path(f"{name}.json"), Path(f"{name}.html")
     counts = {state: report.count(state) for state in ("made", "kept", "failed", "lost")}
@@ -54,7 +54,7 @@ def write_report(report: Report, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def _shared(report: Report) -> list[dict[str, float | str]]:
+def _shared(report: BatchReport) -> list[dict[str, float | str]]:
     """For each job that shared weights: the first picture's training in seconds, and the others' mean."""
     groups = defaultdict(list)
     for outcome in report.outcomes:
