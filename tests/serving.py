@@ -17,8 +17,8 @@ import numpy as np
 import PIL.Image
 import requests
 
-from web import work
-from web.table import Job, Table
+from web import worker
+from web.store import Job, JobStore
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 120
@@ -106,26 +106,26 @@ def picture(side: int = 40, seed: int = 0, format: str = "PNG", **more: Any) -> 
 
 
 class Inline:
-    """In place of the engine: looks at once, and gives every job up."""
+    """In place of the processes of JobManager and QuickWorker: answers at once, and gives every job up."""
 
     workers = 1
-    table: Table
+    store: JobStore
 
     def __init__(self) -> None:
-        self.priors = {"meta": "initial weights"}
+        self.catalogue = worker.catalogue()
 
-    def look(self, who: str, function: str, *arguments: Any) -> Any:
-        return getattr(work, function)(*arguments)
+    def call(self, who: str, function: str, *arguments: Any) -> Any:
+        return getattr(worker, function)(*arguments)
 
     def submit(self, job: Job) -> None:
-        job.held["error"] = "not in this test"
-        self.table.change(dataclasses.replace(job, state="failed", ended=time.time()))
+        job.details["error"] = "not in this test"
+        self.store.update(dataclasses.replace(job, state="failed", ended=time.time()))
 
     def remove(self, id: str) -> None:
-        self.table.remove(id)
+        self.store.remove(id)
 
-    def live(self, id: str) -> None:
+    def running_job(self, id: str) -> None:
         return None
 
-    def wait(self, id: str, version: int, timeout: float) -> int:
+    def wait_for_change(self, id: str, version: int, timeout: float) -> int:
         return -1

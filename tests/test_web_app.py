@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import io
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,19 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.serving import Inline, picture
+from tests.serving import ROOT, Inline, picture
 from web import create_app
-from web.api import COOKIE
-from web.config import Config, controls, make_config, read_config, visitor_specs
-from web.table import Job, Table
+from web.config import IN_VIEW, Config, controls, make_config, read_config, visitor_specs
+from web.store import Job, JobStore
+from web.visitors import COOKIE
+from zssr.damages import KINDS
 from zssr.errors import SettingsError
 
 
 def made(folder: Path, **config: Any) -> Flask:
-    engine = Inline()
-    app = create_app({"data": str(folder), **config}, engine)
-    engine.table = app.extensions["zssr"]["table"]
+    workers = Inline()
+    app = create_app({"data": str(folder), **config}, workers)
+    workers.store = app.extensions["zssr"].store
     return app
 
 
@@ -78,8 +81,8 @@ def test_addresses_behind_a_proxy(tmp_path: Path, proxies: int, count: int) -> N
     for number in range(3):
         assert send(app.test_client(), **{"X-Forwarded-For": f"2001:db8:{number}::1"}).status_code == 202
     send(app.test_client(), **{"X-Forwarded-For": "2001:db8:0::2"})  # of the same house as the first
-    table: Table = app.extensions["zssr"]["table"]
-    addresses = [job.address for job in table._select("true")]
+    store: JobStore = app.extensions["zssr"].store
+    addresses = [job.address for job in store._select("true")]
     assert len(set(addresses)) == (3 if proxies else 1)
 
 
@@ -92,11 +95,60 @@ def test_figures_for_prometheus(client: FlaskClient) -> None:
 
 def test_the_page_has_a_control_for_every_setting_of_visitors(client: FlaskClient) -> None:
     page = client.get("/").text
-    assert {control["name"] for group in controls() for control in group["controls"]} == set(visitor_specs())
+    assert {control["name"] for group in controls({}) for control in group["controls"]} == set(visitor_specs())
     for name in visitor_specs():
         assert f'data-setting="{name}"' in page
-    assert "identifies nobody" in page
     assert client.get("/jobs/whatever").text == page
+
+
+def test_controls_are_shown_in_one_order(client: FlaskClient) -> None:
+    page = client.get("/").text
+    names = [control["name"] for group in controls({}) for control in group["controls"]]
+    assert tuple(names[: len(IN_VIEW)]) == IN_VIEW
+    assert re.findall(r'data-setting="(\w+)"', page) == names
+
+
+def test_a_warning_of_a_damage_stands_at_its_setting_and_with_what_was_found(client: FlaskClient) -> None:
+    warnings = {kind.name: kind.warning for kind in KINDS if kind.warning}
+    assert warnings
+    page = html.unescape(client.get("/").text)
+    for name, spec in visitor_specs().items():
+        assert (f'data-testid="{name}-warning">{warnings.get(spec.repairs, "")}<' in page) == (spec.repairs in warnings)
+    pixelated = (ROOT / "examples" / "astronaut_pixelated.png").read_bytes()
+    for data, expected in ((pixelated, ["mosaic"]), (picture(), [])):
+        found = client.post("/api/v1/diagnose", data={"picture": (io.BytesIO(data), "a.png")}).json
+        assert found["warnings"] == [warnings[name] for name in expected]
+
+
+@pytest.mark.parametrize("path", ["diagnose", "jobs"])
+@pytest.mark.parametrize(("names", "shown"), [
+    (["more"], "more"), (["Picture"], "Picture"), (["x" * 100], "x" * 40), (["a\u202e\x85b"], "ab"),
+    ([f"many{number:03}" for number in range(300)], "many000"),
+])  # fmt: skip
+def test_a_field_that_is_not_known_is_named(client: FlaskClient, path: str, names: list[str], shown: str) -> None:
+    fields = {"picture": (io.BytesIO(picture()), "a.png"), **dict.fromkeys(names, "1")}
+    answer = client.post(f"/api/v1/{path}", data=fields)
+    assert answer.status_code == 400
+    assert answer.json["error"].startswith(f"unknown field '{shown}'; there are ")
+
+
+def test_a_part_without_a_name(client: FlaskClient) -> None:
+    parts = (
+        b'--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x\r\nContent-Disposition: form-data; name="more"\r\n\r\n'
+    )
+    answer = client.post("/api/v1/jobs", data=parts + b"1\r\n--x--\r\n", content_type="multipart/form-data; boundary=x")
+    assert answer.status_code == 400
+    assert answer.json["error"].startswith("unknown field ''; there are ")
+
+
+def test_the_picture_is_a_file_and_settings_are_none(client: FlaskClient) -> None:
+    for fields in (
+        {"picture": "words", "settings": (io.BytesIO(), "b")},
+        {"picture": (io.BytesIO(picture()), "a.png"), "settings": (io.BytesIO(), "b")},
+    ):
+        answer = client.post("/api/v1/jobs", data=fields)
+        assert answer.status_code == 400
+        assert "as a file" in answer.json["error"]
 
 
 def test_examples_are_those_that_are_listed(client: FlaskClient) -> None:
@@ -146,27 +198,27 @@ def test_settings_from_a_file_and_by_hand(tmp_path: Path) -> None:
         read_config(None, ["workers"])
 
 
-def test_the_table_keeps_jobs_and_forgets_them_wholly(tmp_path: Path) -> None:
-    table = Table(tmp_path)
+def test_the_store_keeps_jobs_and_forgets_them_wholly(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
     for number in range(3):
-        table.add(Job(f"id{number}", "me", "here", "queued", float(number), held={"name": "a"}), b"data")
-    last = table.get("id2")
+        store.add(Job(f"id{number}", "me", "here", "queued", float(number), details={"name": "a"}), b"data")
+    last = store.get("id2")
     assert last is not None
-    assert table.ahead_of(last) == 2
-    assert table.begin("id0", 5.0)
-    assert not table.begin("id0", 6.0), "it waits no more"
-    job = table.get("id0")
+    assert store.ahead_of(last) == 2
+    assert store.begin("id0", 5.0)
+    assert not store.begin("id0", 6.0), "it waits no more"
+    job = store.get("id0")
     assert job is not None
-    assert (job.state, job.started, job.attempts, job.held) == ("running", 5.0, 1, {"name": "a"})
-    table.change(dataclasses.replace(job, state="done", ended=time.time() - 100))
-    assert [old.id for old in table.ended_before(time.time())] == ["id0"]
-    assert table.count_open() == 2
-    assert table.count_kept(client="me") == 3
-    table.remove("id0")
-    assert not table.write("id0", "late", b"x")
-    assert not table.change(job)
-    table.close()
-    again = Table(tmp_path)
+    assert (job.state, job.started, job.attempts, job.details) == ("running", 5.0, 1, {"name": "a"})
+    store.update(dataclasses.replace(job, state="done", ended=time.time() - 100))
+    assert [old.id for old in store.ended_before(time.time())] == ["id0"]
+    assert store.count_open() == 2
+    assert store.count_kept(client="me") == 3
+    store.remove("id0")
+    assert not store.write("id0", "late", b"x")
+    assert not store.update(job)
+    store.close()
+    again = JobStore(tmp_path)
     (tmp_path / "jobs" / "nobody's").mkdir()
     again.sweep()
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["id1", "id2"]

@@ -113,7 +113,7 @@ NOT_FOR_VISITORS = {
     "image", "output", "format", "jpeg_quality", "overwrite", "skip_existing", "sidecar", "base64", "strip", "max_MB",
     "max_pixels", "scale_factor", "scale_times", "mask", "device", "precision", "patch_size",
 }  # fmt: skip
-IN_VIEW = ("scale", "size", "repair", "quality", "prior", "budget")
+IN_VIEW = ("scale", "size", "quality", "repair", "prior", "budget")  # in this order
 # Help that speaks of files elsewhere.
 VISITOR_HELP = {
     "kernel": "how the picture was made smaller, or at scale 1 blurred: bicubic, box, lanczos or gaussian:SIGMA",
@@ -161,8 +161,10 @@ def visitor_settings(data: Any) -> Settings:
     return settings
 
 
-def controls() -> list[dict[str, Any]]:
-    """What the page's form is made of: the settings in view first, then the others by group."""
+def controls(warnings: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What the page's form is made of: the settings in view first, then the others by group.
+
+    warnings: by the name of a damage, see web.messages.Catalogue; each stands at the setting that is about it."""
     specs = visitor_specs()
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
 
@@ -171,7 +173,7 @@ def controls() -> list[dict[str, Any]]:
         return {
             "name": name, "kind": spec.kind, "help": VISITOR_HELP.get(name) or all_settings.json_help(name),
             "default": defaults[name], "low": spec.low, "high": spec.high, "choices": list(spec.choices),
-            "placeholder": spec.metavar or "",
+            "placeholder": spec.metavar or "", "warning": warnings.get(spec.repairs, ""),
         }  # fmt: skip
 
     groups = [{"group": "main", "folded": False, "controls": [control(name) for name in IN_VIEW]}]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
-TOPIC = "zssr-web"
+TOPIC = "zssr-web"  # under which workers send their progress
 
 
 @dataclass(frozen=True)
-class Look:
+class Catalogue:
+    """What only a worker knows, as it needs torch. priors: name to what it is for. warnings: by Kind.name of a damage,
+    where there is one."""
+
+    priors: dict[str, str]
+    warnings: dict[str, str]
+
+
+@dataclass(frozen=True)
+class UploadCheck:
     """What is asked about an upload. part: side of a random part to cut out; 0 for the whole picture."""
 
     data: bytes
@@ -22,7 +30,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Task:
+class WebTask:
     """A job on its way to a worker. seconds: the longest it may take."""
 
     id: str
@@ -36,19 +44,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Done:
-    """A job on its way back. files: by name. held: what is told of it, see the API. cancelled: nothing was made."""
+class WebResult:
+    """A job on its way back. files: by name. outcome: as in the API. cancelled: nothing was made."""
 
     files: dict[str, bytes]
-    held: dict[str, Any]
+    outcome: dict[str, Any]
     cancelled: bool = False
 
 
-def run(function: str, *arguments: Any) -> Any:
-    """In a worker: call a function of web.work."""
-    return getattr(importlib.import_module("web.work"), function)(*arguments)
-
-
-def stop_name(id: str, attempt: int) -> str:
-    """Of the event that stops a job."""
+def stop_event_name(id: str, attempt: int) -> str:
+    """Of the Dask event that stops a job."""
     return f"zssr-web-stop-{id}-{attempt}"

@@ -53,6 +53,7 @@ _OUTCOME = _object(
     unknown=_TEXT,
     notes=_list(_TEXT),
     findings=_list(_TEXT),
+    warnings=_list(_TEXT),
     learned={"type": "boolean"},
     spread={"type": "boolean"},
     spread_gain=_NUMBER,
@@ -75,10 +76,10 @@ _JOB = _object(
     error=_or_null(_TEXT),
     outcome=_or_null(_OUTCOME),
 )
-_FOUND = _object(kind=_TEXT, words=_TEXT, sure={"type": "boolean"}, confidence=_NUMBER)
+_FINDING = _object(kind=_TEXT, words=_TEXT, sure={"type": "boolean"}, confidence=_NUMBER)
 _DIAGNOSIS = _object(
-    width={"type": "integer"}, height={"type": "integer"}, format=_TEXT, words=_TEXT, findings=_list(_FOUND),
-    proposed=_TEXT, mosaic={"type": "boolean"}, thumbnail=_TEXT,
+    width={"type": "integer"}, height={"type": "integer"}, format=_TEXT, words=_TEXT, findings=_list(_FINDING),
+    proposed=_TEXT, warnings=_list(_TEXT), thumbnail=_TEXT,
 )  # fmt: skip
 _LIMITS = _object(
     max_MB=_NUMBER, max_pixels={"type": "integer"}, max_output_pixels={"type": "integer"}, max_seconds=_NUMBER,

@@ -19,7 +19,8 @@ from zssr.files.writing import replacing
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, client TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL,
-    started REAL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0, held TEXT NOT NULL
+    started REAL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0,
+    held TEXT NOT NULL -- Job.details as JSON; the folders of earlier versions have it by this name
 );
 CREATE INDEX IF NOT EXISTS jobs_of_client ON jobs (client);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created);
@@ -32,7 +33,7 @@ OPEN = ("queued", "running")
 class Job:
     """One row. client, address: hashes. state: "queued", "running", "done" or "failed". Times in seconds since 1970.
 
-    held: what else is told of it: name, settings, part, exif, size, error, outcome.
+    details: what else the API says of it: name, settings, part, exif, size, out_size, error, outcome.
     """
 
     id: str
@@ -43,11 +44,11 @@ class Job:
     started: float | None = None
     ended: float | None = None
     attempts: int = 0
-    held: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
-class Table:
-    """The job table, SQLite, and a folder for each job's files. Safe to use from several threads."""
+class JobStore:
+    """A table in SQLite, and a folder for each job's files. Safe to use from several threads."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError where the folder cannot be made, OutputError where another server uses it."""
@@ -80,16 +81,16 @@ class Table:
                 f"INSERT INTO jobs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job.id, job.client, job.address, job.state, job.created, job.started, job.ended, job.attempts,
-                    json.dumps(job.held),
+                    json.dumps(job.details),
                 ),
             )  # fmt: skip
 
-    def change(self, job: Job) -> bool:
+    def update(self, job: Job) -> bool:
         """Write a job again; False where it was removed in the meantime."""
         with self._lock:
             cursor = self._connection.execute(
                 "UPDATE jobs SET state = ?, started = ?, ended = ?, attempts = ?, held = ? WHERE id = ?",
-                (job.state, job.started, job.ended, job.attempts, json.dumps(job.held), job.id),
+                (job.state, job.started, job.ended, job.attempts, json.dumps(job.details), job.id),
             )
             return cursor.rowcount == 1
 
@@ -187,4 +188,4 @@ class Table:
         with self._lock:
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {where}", values).fetchall()
         names = _COLUMNS.split(", ")[:-1]
-        return [Job(**dict(zip(names, row, strict=False)), held=json.loads(row[-1])) for row in rows]
+        return [Job(**dict(zip(names, row, strict=False)), details=json.loads(row[-1])) for row in rows]

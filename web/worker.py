@@ -13,7 +13,8 @@ import distributed
 from torch import Tensor
 
 from web.config import RANDOM_PART_SCALE, visitor_settings
-from web.tasks import TOPIC, Done, Look, Task, stop_name
+from web.messages import TOPIC, Catalogue, UploadCheck, WebResult, WebTask, stop_event_name
+from zssr.damages import KINDS
 from zssr.damages.downscale import read_kernel
 from zssr.damages.region import region_of_area
 from zssr.damages.rules import without_echoes
@@ -31,21 +32,22 @@ from zssr.resources import step_flops
 from zssr.restoration import restore
 from zssr.settings import Settings, parse_areas, specs
 
-TELL_EVERY = 0.4  # seconds between two words of progress
-ASK_EVERY = 0.2  # seconds between two looks whether to stop
+SEND_EVERY = 0.4  # seconds between two messages on progress
+CHECK_STOP_EVERY = 0.2  # seconds between two looks whether to stop
 THUMBNAIL, LARGE_THUMBNAIL = 160, 320  # longest sides in pixels
 MOST_A_STEP = 16  # a training step may cost so many times the default's
 SPREAD_SEEN = 0.8  # how bright the uncertainty's brightest pixels are shown, about
 
 
-def priors() -> dict[str, str]:
-    """The shipped priors and what they are for."""
-    return {name: FAMILIES[load_weights(path)[1].family].task for name, path in shipped().items()}
+def catalogue() -> Catalogue:
+    """The shipped priors, and what visitors are warned of."""
+    priors = {name: FAMILIES[load_weights(path)[1].family].task for name, path in shipped().items()}
+    return Catalogue(priors, {kind.name: kind.warning for kind in KINDS if kind.warning})
 
 
-def diagnose(look: Look) -> dict[str, Any]:
-    """What is told at once of an upload. Raises PictureError."""
-    picture = load(look.data, look.max_MB, look.max_pixels)
+def diagnose(upload: UploadCheck) -> dict[str, Any]:
+    """What is said at once of an upload. Raises PictureError."""
+    picture = load(upload.data, upload.max_MB, upload.max_pixels)
     repairs = repairs_for(picture, Settings(), False)
     findings = without_echoes(repairs.findings)
     height, width = picture.size
@@ -63,17 +65,17 @@ def diagnose(look: Look) -> dict[str, Any]:
             for finding in findings
         ],
         "proposed": f"undo {', then '.join(undone)}" if undone else "nothing to repair: choose a scale to enlarge it",
-        "mosaic": any(finding.kind == "mosaic" for finding in findings),
+        "warnings": _warnings({finding.kind for finding in findings}),
         "thumbnail": _png(_small(picture, LARGE_THUMBNAIL)),
     }  # fmt: skip
 
 
-def check(look: Look) -> dict[str, Any]:
+def check(upload: UploadCheck) -> dict[str, Any]:
     """Whether an upload can be restored with its settings: its sizes, and what is to be restored if only a part.
 
     Raises PictureError and SettingsError.
     """
-    settings = visitor_settings(look.settings)
+    settings = visitor_settings(upload.settings)
     if step_flops(settings) > MOST_A_STEP * step_flops(Settings()):
         raise SettingsError(
             "settings: batch_size, crop_size, model_width, model_depth and model_kernel_size together make each step"
@@ -83,19 +85,19 @@ def check(look: Look) -> dict[str, Any]:
     for name in settings.prior.split("+") if settings.prior != "none" else ():
         if name not in shipped():
             raise SettingsError(f"settings: prior '{name}': must be one of {', '.join(shipped())}, or none")
-    picture = load(look.data, look.max_MB, look.max_pixels)
+    picture = load(upload.data, upload.max_MB, upload.max_pixels)
     part, data = None, None
-    if look.part:
-        picture, part = _random_part(picture, look.part)
+    if upload.part:
+        picture, part = _random_part(picture, upload.part)
         data = encode(picture, "png")[0]
     for name in (name for name, spec in specs().items() if spec.areas):
         for area in parse_areas(name, getattr(settings, name)):
             region_of_area(name, area, picture.size)
     out_size = settings.out_size(picture.size)
-    if out_size[0] * out_size[1] > look.max_output_pixels:
+    if out_size[0] * out_size[1] > upload.max_output_pixels:
         raise SettingsError(
             f"settings: the result would have {out_size[1]}x{out_size[0]} pixels, more than the"
-            f" {look.max_output_pixels} that are made here; choose a smaller scale"
+            f" {upload.max_output_pixels} that are made here; choose a smaller scale"
         )
     return {"size": [*picture.size[::-1]], "out_size": [*out_size[::-1]], "part": part, "data": data}
 
@@ -105,28 +107,28 @@ def convert(data: bytes, format: str) -> bytes:
     return encode(load(data), format)[0]
 
 
-def restore_job(task: Task) -> Done:
+def restore_job(task: WebTask) -> WebResult:
     """A job from its beginning to its end. Raises the errors of zssr."""
-    teller = _Teller(task)
+    sender = ProgressSender(task)
     try:
-        return _restored(task, teller)
+        return _restored(task, sender)
     except Cancelled:
-        return Done({}, {}, cancelled=True)
+        return WebResult({}, {}, cancelled=True)
     finally:
-        teller.tell(over=True)
+        sender.send(over=True)
 
 
-def _restored(task: Task, teller: _Teller) -> Done:
-    teller.begin()
+def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
+    sender.begin()
     settings = visitor_settings(task.settings)
     picture = load(task.data, task.max_MB, task.max_pixels)
     if not task.keep_exif:  # it may tell the place
         picture = dataclasses.replace(picture, exif=None)
-    teller.picture(picture)
+    sender.picture(picture)
     plan = make_plan(picture, settings)
-    teller.planned()
-    result = restore(picture, plan=plan, on_step=teller.step, on_preview=teller.preview, spread=True)
-    teller.check()
+    sender.planned()
+    result = restore(picture, plan=plan, on_step=sender.step, on_preview=sender.preview, spread=True)
+    sender.check()
     encoded, notes = result.encode("png")
     before = fit(picture.pixels, result.image.size).clamp_(0, 1)
     files = {
@@ -138,18 +140,17 @@ def _restored(task: Task, teller: _Teller) -> Done:
     }
     gain = 1
     if result.spread is not None:
-        # The uncertainty is small; some power of two times as bright it can be seen.
-        high = result.spread.flatten().kthvalue(math.ceil(0.99 * result.spread.numel())).values.item()
-        gain = 2 ** max(0, math.floor(math.log2(SPREAD_SEEN / max(high, 1e-4))))
-        shown = Image((result.spread * gain).clamp(0, 1))
-        files["spread.png"] = encode(shown, "png")[0]
-    held = {
+        gain = _spread_gain(result.spread)
+        files["spread.png"] = encode(Image((result.spread * gain).clamp(0, 1)), "png")[0]
+    findings = without_echoes(plan.findings)
+    outcome = {
         "seconds": round(result.seconds, 1),
         "agreement": dataclasses.asdict(result.agreement),
         "words": result.words,
         "unknown": result.unknown,
         "notes": [*result.notes, *notes],
-        "findings": [finding.words for finding in without_echoes(plan.findings)],
+        "findings": [finding.words for finding in findings],
+        "warnings": _warnings({finding.kind for finding in findings} | _kinds_given(task.settings)),
         "learned": result.learned,
         "spread": result.spread is not None,
         "spread_gain": gain,
@@ -157,59 +158,81 @@ def _restored(task: Task, teller: _Teller) -> Done:
         "bytes": len(encoded),
         "out_size": [*result.image.size[::-1]],
     }
-    return Done(files, held)
+    return WebResult(files, outcome)
 
 
-class _Teller:
-    """Tells the web process how far a job is, and asks whether to stop."""
+def _warnings(kinds: set[str]) -> list[str]:
+    """Of damages by these names, each once."""
+    return list(dict.fromkeys(kind.warning for kind in KINDS if kind.warning and kind.name in kinds))
 
-    def __init__(self, task: Task) -> None:
+
+def _kinds_given(settings: dict[str, Any]) -> set[str]:
+    """The names of the damages that a visitor's settings describe or ask for."""
+    return {spec.repairs for name, spec in specs().items() if spec.repairs and settings.get(name)}
+
+
+def _spread_gain(spread: Tensor) -> int:
+    """The uncertainty is small; some power of two times as bright it can be seen."""
+    high = spread.flatten().kthvalue(math.ceil(0.99 * spread.numel())).values.item()
+    return int(2 ** max(0, math.floor(math.log2(SPREAD_SEEN / max(high, 1e-4)))))
+
+
+class ProgressSender:
+    """Sends the web process how far a job is, and asks whether to stop."""
+
+    def __init__(self, task: WebTask) -> None:
         self._task = task
-        self._started = self._told = self._asked = time.monotonic()
+        self._started = self._last_sent = self._last_checked = time.monotonic()
         try:
             self._worker: Any = distributed.get_worker()
-            self._stop: Any = distributed.Event(stop_name(task.id, task.attempt))
+            self._stop: Any = distributed.Event(stop_event_name(task.id, task.attempt))
         except ValueError:  # called directly
             self._worker = self._stop = None
 
-    def tell(self, **event: Any) -> None:
+    def send(self, **event: Any) -> None:
+        """An event; see web.jobs.RunningJob.update."""
         if self._worker is not None:
             self._worker.log_event(TOPIC, {"id": self._task.id, "attempt": self._task.attempt, **event})
 
     def begin(self) -> None:
-        self.tell(begun=True, worker=None if self._worker is None else self._worker.address)
+        """The job is at work."""
+        self.send(begun=True, worker=None if self._worker is None else self._worker.address)
         self.check()
 
     def check(self) -> None:
         """Raises Cancelled, or PictureError when it takes too long."""
-        self._asked = time.monotonic()
+        self._last_checked = time.monotonic()
         if self._stop is not None and self._stop.is_set():
             raise Cancelled("cancelled")
-        if self._asked - self._started > self._task.seconds:
+        if self._last_checked - self._started > self._task.seconds:
             raise PictureError(
                 f"stopped after {self._task.seconds:.0f} s, the longest that a job may take here; choose a smaller"
                 " scale, quality fast, or a time budget"
             )
 
     def picture(self, picture: Image) -> None:
-        self.tell(input=_jpeg(_small(picture, THUMBNAIL)))
+        """What is worked on, to be shown small."""
+        self.send(input=_jpeg(_small(picture, THUMBNAIL)))
 
     def planned(self) -> None:
+        """The damage is known."""
         self.check()
-        self.tell(progress={"fraction": 0.0, "stage": "look", "stage_name": "making the first estimate"})
+        self.send(progress={"fraction": 0.0, "stage": "look", "stage_name": "making the first estimate"})
 
     def step(self, progress: Progress) -> None:
+        """Called often by restore."""
         now = time.monotonic()
-        if now - self._asked > ASK_EVERY:
+        if now - self._last_checked > CHECK_STOP_EVERY:
             self.check()
-        if now - self._told < TELL_EVERY and progress.fraction < 1:
+        if now - self._last_sent < SEND_EVERY and progress.fraction < 1:
             return
-        self._told = now
+        self._last_sent = now
         # Each step of the way is a training and an application.
         step, steps = progress.stage_number // 2 + 1, progress.stages // 2
         share = 100 * progress.error / max(progress.base_error, 1e-3)
-        doing = "learning" if progress.stage == "train" else "applying what was learned"
-        self.tell(
+        is_learning = progress.stage == "train" and progress.fraction < 1  # the next is heard of after a tile only
+        doing = "learning" if is_learning else "applying what was learned"
+        self.send(
             progress={
                 "fraction": round(progress.whole, 4),
                 "stage": progress.stage,
@@ -224,7 +247,8 @@ class _Teller:
         )
 
     def preview(self, now: Tensor, before: Tensor) -> None:
-        self.tell(preview=_jpeg(Image(now)), before=_jpeg(Image(before)))
+        """The middle of the result as it is, and as it was first."""
+        self.send(preview=_jpeg(Image(now)), before=_jpeg(Image(before)))
 
 
 def _random_part(picture: Image, side: int) -> tuple[Image, dict[str, int]]:

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
-import { byId, clearError, duration, element, fail, percent, say, sentence, show, size, write } from "./page.js";
+import { byId, clearError, duration, element, fail, percent, say, sentence, show, size, warn, write } from "./page.js";
 import { Plot } from "./plot.js";
 
 const plot = new Plot(byId("plot"));
@@ -116,7 +116,7 @@ function showProgress({ id, name, state, position, progress }) {
   shownPreview = version;
 }
 
-function showOutcome({ id, name, size: from, out_size: to, settings, expires, outcome }, enlarged) {
+function showOutcome({ id, name, size: from, out_size: to, expires, outcome }, enlarged) {
   document.title = `${name} - zssr`;
   say("done");
   compare.show({
@@ -132,7 +132,7 @@ function showOutcome({ id, name, size: from, out_size: to, settings, expires, ou
   write("agreement", `${sentence(outcome.words)} Made in ${duration(outcome.seconds)}.`);
   write("unknown", sentence(outcome.unknown));
   byId("notes").replaceChildren(...notes.map((note) => element("li", { textContent: note })));
-  show("result-warning", Boolean(settings.mosaic) || findings.some((finding) => /mosaic/i.test(finding)));
+  warn("result-warning", outcome.warnings ?? []);
   for (const format of ["png", "jpg", "webp"]) byId(`download-${format}`).href = api.resultAddress(id, format);
   byId("download-sidecar").href = api.sidecarAddress(id);
   const until = new Date(expires).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });

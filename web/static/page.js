@@ -18,6 +18,12 @@ export function fail(error) {
 
 export const clearError = () => show("error", false);
 
+/** warnings: sentences of the server; where there is none, the element is hidden. */
+export function warn(id, warnings) {
+  write(id, warnings.join(" "));
+  show(id, warnings.length > 0);
+}
+
 /** For screen readers, and only when it is new. */
 export function say(words) {
   if (byId("said").textContent !== words) write("said", words);

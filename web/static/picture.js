@@ -1,7 +1,7 @@
 /** Choosing a picture, and what happened to it. */
 
 import { diagnose } from "./api.js";
-import { byId, clearError, fail, limits, sentence, show, size, write } from "./page.js";
+import { byId, clearError, fail, limits, sentence, size, warn, write } from "./page.js";
 
 const zone = byId("drop-zone");
 const image = byId("chosen");
@@ -22,7 +22,7 @@ function choose(file) {
   image.hidden = true;
   write("facts", file ? "Looking at the picture" : hint);
   write("proposed", "");
-  show("diagnosis-warning", false);
+  warn("diagnosis-warning", []);
   if (!file) return;
   image.src = URL.createObjectURL(file);
   look(file);
@@ -36,7 +36,7 @@ async function look(file) {
     image.src = found.thumbnail;
     write("facts", [size([found.width, found.height]), found.words].filter(Boolean).join(", "));
     write("proposed", sentence(found.proposed));
-    show("diagnosis-warning", found.mosaic);
+    warn("diagnosis-warning", found.warnings);
   } catch (error) {
     if (signal.aborted) return;
     // What is no picture is turned down; what could only not be looked at now may still be restored.
