@@ -27,7 +27,7 @@ def script(name: str, *arguments: str | Path) -> str:
 
 
 def test_readme_names_only_files_that_exist() -> None:
-    for name in re.findall(r"(?:examples|zssr|tests|docs)/[\w./]*\w", README):
+    for name in re.findall(r"(?:examples|zssr|tests|docs)/[\w./-]*\w", README):
         assert (ROOT / name).exists(), name
 
 
