@@ -201,6 +201,17 @@ class Settings:
         high=100,
         repairs="noise",
     )
+    defocus: float | str | None = _setting(
+        None,
+        "a lens out of focus: the radius in pixels of the disc that a point became, or auto to find it",
+        "repairing",
+        "amount",
+        "--defocus",
+        metavar="RADIUS|auto",
+        low=0,
+        high=30,
+        repairs="defocus",
+    )
     mosaic: str | None = _setting(
         None,
         "pixelated parts: auto, or X,Y,WIDTH,HEIGHT:CELL, FILE:CELL (white is pixelated) or all:CELL; CELL is its side"

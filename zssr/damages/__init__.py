@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zssr.damages import blur, downscale, jpeg, missing, mosaic, noise
+from zssr.damages import blur, defocus, downscale, jpeg, missing, mosaic, noise
 from zssr.damages.blur import Blur
 from zssr.damages.chain import Chain, Undo
+from zssr.damages.defocus import Defocus
 from zssr.damages.degradation import Degradation, RestorePlane
 from zssr.damages.downscale import Downscale
 from zssr.damages.jpeg import Jpeg
@@ -18,7 +19,16 @@ from zssr.damages.noise import Noise
 from zssr.damages.region import Region
 
 # In the order in which damages happen.
-KINDS: tuple[Kind, ...] = (downscale.KIND, blur.WHOLE, noise.KIND, blur.PART, mosaic.KIND, jpeg.KIND, missing.KIND)
+KINDS: tuple[Kind, ...] = (
+    downscale.KIND,
+    blur.WHOLE,
+    defocus.KIND,
+    noise.KIND,
+    blur.PART,
+    mosaic.KIND,
+    jpeg.KIND,
+    missing.KIND,
+)
 
 
 def from_json(data: dict[str, Any]) -> Degradation | Chain:
@@ -34,6 +44,6 @@ def _part_from_json(data: dict[str, Any]) -> Degradation:
 
 
 __all__ = [
-    "KINDS", "Blur", "Chain", "Damaged", "Degradation", "Downscale", "Finding", "Jpeg", "Kind", "Missing", "Mosaic",
-    "Noise", "Region", "RestorePlane", "Trial", "Undo", "from_json",
+    "KINDS", "Blur", "Chain", "Damaged", "Defocus", "Degradation", "Downscale", "Finding", "Jpeg", "Kind", "Missing",
+    "Mosaic", "Noise", "Region", "RestorePlane", "Trial", "Undo", "from_json",
 ]  # fmt: skip
