@@ -12,7 +12,8 @@ import pytest
 
 from zssr import jobs
 from zssr import settings as all_settings
-from zssr.cli import _restore_parser, _settings_of
+from zssr.cli.flags import settings_of
+from zssr.cli.restore import parser
 from zssr.errors import SettingsError
 from zssr.settings import Settings, from_file, from_json, json_schema, make, markdown_table, specs
 
@@ -27,7 +28,7 @@ def test_keys_of_existing_config_files_are_known() -> None:
 
 def test_flags_keys_schema_and_readme_are_the_same_settings() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
-    shown = [action for action in _restore_parser()._actions if action.help != argparse.SUPPRESS]
+    shown = [action for action in parser()._actions if action.help != argparse.SUPPRESS]
     actions = {action.dest: action for action in shown}
     assert names - {"image"} <= set(actions)
     for name in names - {"image"}:
@@ -134,8 +135,8 @@ def test_decimal_factors_are_exact() -> None:
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"scale_factor": 2, "scale_times": 2, "quality": "best", "seed": 3}))
-    options = _restore_parser().parse_args(["a.png", "--config", str(path), "--scale", "3", "--seed", "5"])
-    settings = _settings_of(options)
+    options = parser().parse_args(["a.png", "--config", str(path), "--scale", "3", "--seed", "5"])
+    settings = settings_of(options)
     assert (settings.factor(), settings.quality, settings.seed) == ((3, 3), "best", 5)
 
 
