@@ -144,15 +144,15 @@ def _operation(**named: Any) -> dict[str, Any]:
     return named
 
 
-def document(config: Config) -> dict[str, Any]:
-    """The description, OpenAPI 3.1."""
-    one = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"}}
-    view = {
-        "name": "view", "in": "path", "required": True,
-        "schema": {"enum": ["input", "before", "after", "spread", "thumbnail", "preview", "preview-before"]},
-    }  # fmt: skip
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"}}
+_VIEW = {
+    "name": "view", "in": "path", "required": True,
+    "schema": {"enum": ["input", "before", "after", "spread", "thumbnail", "preview", "preview-before"]},
+}  # fmt: skip
 
-    paths: dict[str, Any] = {
+
+def _paths_of_jobs() -> dict[str, Any]:
+    return {
         "/diagnose": {
             "post": _operation(
                 operationId="diagnose",
@@ -179,7 +179,7 @@ def document(config: Config) -> dict[str, Any]:
             ),
         },
         "/jobs/{id}": {
-            "parameters": [one],
+            "parameters": [_ID],
             "get": _operation(
                 operationId="state", summary="How far it is", responses=_answers(404, _200=_json("The job", "Job"))
             ),
@@ -190,7 +190,7 @@ def document(config: Config) -> dict[str, Any]:
             ),
         },
         "/jobs/{id}/events": {
-            "parameters": [one],
+            "parameters": [_ID],
             "get": _operation(
                 operationId="events",
                 summary="The job at every change, as server-sent events `job`; `removed` when it is removed",
@@ -199,8 +199,13 @@ def document(config: Config) -> dict[str, Any]:
                 ),
             ),
         },
+    }  # fmt: skip
+
+
+def _paths_of_results() -> dict[str, Any]:
+    return {
         "/jobs/{id}/result": {
-            "parameters": [one],
+            "parameters": [_ID],
             "get": _operation(
                 operationId="result",
                 summary="The restored picture",
@@ -214,7 +219,7 @@ def document(config: Config) -> dict[str, Any]:
             )
         },
         "/jobs/{id}/sidecar": {
-            "parameters": [one],
+            "parameters": [_ID],
             "get": _operation(
                 operationId="sidecar",
                 summary="Settings, times, training curve, agreement",
@@ -225,13 +230,18 @@ def document(config: Config) -> dict[str, Any]:
             )
         },
         "/jobs/{id}/views/{view}": {
-            "parameters": [one, view],
+            "parameters": [_ID, _VIEW],
             "get": _operation(
                 operationId="view",
                 summary="A picture to be looked at",
                 responses=_answers(404, _200=_file("The picture", FORMATS["png"].mime, FORMATS["jpg"].mime)),
             ),
         },
+    }  # fmt: skip
+
+
+def _paths_of_server() -> dict[str, Any]:
+    return {
         "/limits": {
             "get": _operation(
                 operationId="limits",
@@ -247,6 +257,10 @@ def document(config: Config) -> dict[str, Any]:
             )
         },
     }  # fmt: skip
+
+
+def document(config: Config) -> dict[str, Any]:
+    """The description, OpenAPI 3.1."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -258,7 +272,7 @@ def document(config: Config) -> dict[str, Any]:
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{}, {"client": []}],
-        "paths": paths,
+        "paths": {**_paths_of_jobs(), **_paths_of_results(), **_paths_of_server()},
         "components": {
             "securitySchemes": {
                 "client": {
