@@ -25,11 +25,11 @@ from conftest import QUICK
 
 import zssr
 from zssr.batch import Done, Outcome, Task, Watch, run, workers_of
+from zssr.batch.report import check_report, write_report
 from zssr.cli import main
 from zssr.cluster import connected, cores
 from zssr.errors import BatchError, OutputError
 from zssr.jobs import make_run
-from zssr.report import check_report, write_report
 
 TINY: dict[str, Any] = {
     **QUICK, "scale": 2, "num_epochs": 3, "model_depth": 2, "crop_size": 16, "ensemble": False, "repair": "none",

@@ -24,11 +24,10 @@ LAYERS = {
     "zssr": [
         {"__main__"},
         {"cli"},
-        {"report"},
         {"batch", "evaluate"},
         {"restoration"},
         {"progress", "result"},
-        {"agreement", "budget", "estimate", "prior_selection"},
+        {"agreement", "budget", "first_estimate", "prior_selection"},
         {"plan"},
         {"resources"},
         {"effort", "jobs"},
@@ -48,7 +47,7 @@ LAYERS = {
         {"quick"},
         {"jobs", "metrics", "openapi"},
         {"worker"},
-        {"config", "messages", "store"},
+        {"config", "protocol", "store"},
     ],
 }
 

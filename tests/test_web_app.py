@@ -109,7 +109,7 @@ def test_controls_are_shown_in_one_order(client: FlaskClient) -> None:
 
 
 def test_a_warning_of_a_damage_stands_at_its_setting_and_with_what_was_found(client: FlaskClient) -> None:
-    warnings = {kind.name: kind.warning for kind in KINDS if kind.warning}
+    warnings = {kind.name: kind.operator.warning for kind in KINDS if kind.operator.warning}
     assert warnings
     page = html.unescape(client.get("/").text)
     for name, spec in visitor_specs().items():

@@ -23,8 +23,8 @@ from jsonschema import Draft202012Validator
 from tests.serving import Inline, picture
 from web import create_app, worker
 from web.config import Config
-from web.messages import WebTask
 from web.openapi import document
+from web.protocol import WebTask
 from web.store import JobStore
 from zssr.damages import mosaic
 
@@ -114,6 +114,6 @@ def test_a_finished_job_is_as_described(app: Flask, area: str | None) -> None:
     schema = {**described["components"]["schemas"]["Job"], "components": described["components"]}
     payload = client.get(f"/api/v1/jobs/{job.id}").json
     Draft202012Validator(schema).validate(payload)
-    assert payload["outcome"]["warnings"] == ([mosaic.KIND.warning] if area else [])
+    assert payload["outcome"]["warnings"] == ([mosaic.KIND.operator.warning] if area else [])
     for format in ("png", "jpg", "webp"):
         assert client.get(f"/api/v1/jobs/{job.id}/result?format={format}").status_code == 200

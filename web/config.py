@@ -164,7 +164,7 @@ def visitor_settings(data: Any) -> Settings:
 def controls(warnings: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the page's form is made of: the settings in view first, then the others by group.
 
-    warnings: by the name of a damage, see web.messages.Catalogue; each stands at the setting that is about it."""
+    warnings: by the name of a damage, see web.protocol.Catalogue; each stands at the setting that is about it."""
     specs = visitor_specs()
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
 

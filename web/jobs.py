@@ -17,7 +17,7 @@ from typing import Any
 import distributed
 
 from web.config import Config
-from web.messages import TOPIC, WebResult, WebTask, stop_event_name
+from web.protocol import TOPIC, WebResult, WebTask, stop_event_name
 from web.store import Job, JobStore
 from zssr.cluster import connected, workers_now
 from zssr.errors import BatchError, ZssrError

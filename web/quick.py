@@ -12,7 +12,7 @@ import distributed
 
 from web.config import Config
 from web.jobs import WORKER_MODULE, call_in_worker
-from web.messages import Catalogue, UploadCheck
+from web.protocol import Catalogue, UploadCheck
 from zssr.cluster import connected, workers_now
 from zssr.errors import PictureError, ZssrError
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import abort, request
 
 from web.config import visitor_settings
-from web.messages import UploadCheck
+from web.protocol import UploadCheck
 from web.services import services
 from zssr.errors import SettingsError
 

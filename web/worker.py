@@ -13,7 +13,7 @@ import distributed
 from torch import Tensor
 
 from web.config import RANDOM_PART_SCALE, visitor_settings
-from web.messages import TOPIC, Catalogue, UploadCheck, WebResult, WebTask, stop_event_name
+from web.protocol import TOPIC, Catalogue, UploadCheck, WebResult, WebTask, stop_event_name
 from zssr.damages import KINDS
 from zssr.damages.downscale import read_kernel
 from zssr.damages.region import region_of_area
@@ -42,7 +42,7 @@ SPREAD_SEEN = 0.8  # how bright the uncertainty's brightest pixels are shown, ab
 def catalogue() -> Catalogue:
     """The shipped priors, and what visitors are warned of."""
     priors = {name: FAMILIES[load_weights(path)[1].family].task for name, path in shipped().items()}
-    return Catalogue(priors, {kind.name: kind.warning for kind in KINDS if kind.warning})
+    return Catalogue(priors, {kind.name: kind.operator.warning for kind in KINDS if kind.operator.warning})
 
 
 def diagnose(upload: UploadCheck) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
 
 def _warnings(kinds: set[str]) -> list[str]:
     """Of damages by these names, each once."""
-    return list(dict.fromkeys(kind.warning for kind in KINDS if kind.warning and kind.name in kinds))
+    return list(dict.fromkeys(kind.operator.warning for kind in KINDS if kind.operator.warning and kind.name in kinds))
 
 
 def _kinds_given(settings: dict[str, Any]) -> set[str]:

@@ -1,4 +1,5 @@
-"""Applying the network to a whole picture: reflect-padded tiles and the geometric self-ensemble."""
+"""Applying networks to whole pictures, in tiles that do not show: that of one picture, with the geometric
+self-ensemble; and any other, see `tiled`."""
 
 from __future__ import annotations
 
@@ -93,7 +94,7 @@ def _applied(
 ) -> bool:  # fmt: skip
     """Fill pixels and spread, tile by tile; False where the memory does not suffice."""
     height, width = size_of(seen.base)
-    halo = math.ceil(network.receptive_radius / UNSHUFFLE) * UNSHUFFLE
+    halo = halo_for(network.receptive_radius)
     tiles = list(_tiles(height, width, tile))
     for done, (top, left) in enumerate(tiles, start=1):
         bottom, right = min(top + tile, height), min(left + tile, width)
@@ -118,6 +119,11 @@ def _applied(
         if on_tile is not None:
             on_tile(done, len(tiles))
     return True
+
+
+def halo_for(receptive_radius: int) -> int:
+    """Pixels around a tile that are seen and thrown away, so that its border does not show."""
+    return math.ceil(receptive_radius / UNSHUFFLE) * UNSHUFFLE
 
 
 def padded_pixels(size: Size, tile: int, halo: int, mask: Tensor | None = None) -> int:
@@ -160,3 +166,30 @@ def _joined(results: Tensor) -> Tensor:
     ordered = results.sort(0).values
     middle = len(results) // 2  # the median of an even number is the mean of the two in the middle
     return ordered[middle] if len(results) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def tiled(
+    run: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, scale: int = 1, mask: Tensor | None = None
+) -> Tensor:
+    """run over (N, C, H, W), in tiles of a side of `tile` that see `halo` pixels more where the picture goes on.
+
+    run: (N, C, h, w) to (N, any, h * scale, w * scale). mask: (1, 1, H, W) bool; tiles without any pixel of it are
+    left zero.
+    """
+    height, width = x.shape[-2:]
+    out = x.new_zeros(0)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            if mask is not None and not mask[..., top:bottom, left:right].any():
+                continue
+            first, start = max(top - halo, 0), max(left - halo, 0)
+            done = run(x[..., first : bottom + halo, start : right + halo]).float()
+            if not out.numel():
+                out = x.new_zeros(*done.shape[:2], height * scale, width * scale)
+            out[..., top * scale : bottom * scale, left * scale : right * scale] = done[
+                ...,
+                (top - first) * scale : (bottom - first) * scale,
+                (left - start) * scale : (right - start) * scale,
+            ]
+    return out

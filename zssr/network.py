@@ -40,7 +40,7 @@ class Network(nn.Module):
         rng = rng or torch.Generator().manual_seed(0)
         unshuffled = channels * UNSHUFFLE**2
         self.channels, self.hints = channels, hints
-        self.receptive_radius = receptive_radius(depth, kernel_size) + CONTRAST_RADIUS
+        self.receptive_radius = receptive_radius(depth, kernel_size)
         self.head = _convolution(2 * unshuffled + hints * UNSHUFFLE**2, width, kernel_size, rng)
         self.pairs = nn.ModuleList(
             nn.Sequential(
@@ -84,8 +84,8 @@ def _convolution(inputs: int, outputs: int, size: int, rng: torch.Generator, gai
 
 
 def receptive_radius(depth: int, kernel_size: int) -> int:
-    """Pixels to each side that the convolutions see."""
-    return UNSHUFFLE * depth * (kernel_size // 2)
+    """Pixels to each side that the network sees: by its convolutions, and by the contrast of what they see."""
+    return UNSHUFFLE * depth * (kernel_size // 2) + CONTRAST_RADIUS
 
 
 def forward_flops(channels: int, width: int, depth: int, kernel_size: int, pixels: int) -> float:

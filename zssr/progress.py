@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zssr.errors import Cancelled
-from zssr.estimate import FirstEstimate
+from zssr.first_estimate import FirstEstimate
 from zssr.network import Network
 from zssr.plan import Plan, Step
 from zssr.preview import OnPreview, Preview
@@ -42,9 +42,9 @@ class Reporter:
     def __init__(self, plan: Plan, on_step: OnStep | None, on_preview: OnPreview | None) -> None:
         self._plan, self._on_step, self._on_preview = plan, on_step, on_preview
         self._stages = plan.stages
-        self._number = -1  # of the stage; see training and applying, which begin one each
+        self._number = -1  # of the stage; see begin_training and begin_applying
 
-    def training(self, step: Step, network: Network, estimate: FirstEstimate) -> OnTrainingStep:
+    def begin_training(self, step: Step, network: Network, estimate: FirstEstimate) -> OnTrainingStep:
         """For the training of the next step. estimate: of what the network will be applied to."""
         self._number += 1
         preview: Preview | None = None
@@ -58,7 +58,7 @@ class Reporter:
 
         return on_step
 
-    def applying(self) -> Callable[[int, int], None]:
+    def begin_applying(self) -> Callable[[int, int], None]:
         """For the next application."""
         self._number += 1
         return lambda done, tiles: self._report(done / tiles)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zssr.damages import KINDS, Degradation, Finding, Kind
-from zssr.damages.rules import LEFT_ALONE, in_sequence
+from zssr.damages.rules import LEFT_ALONE, known_after_later_ones
 from zssr.damages.smaller import SmallerPicture
 from zssr.diagnose import diagnose
 from zssr.image import Image
@@ -61,10 +61,10 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
             notes.append("the mosaic covers the whole picture: other damage is not undone with it")
         return Repairs((), findings, smaller, tuple(notes))
     parts: list[Degradation] = []
-    for kind in KINDS:
+    for kind in KINDS:  # in the order in which damages happen
         own = [part for k, part in taken if k is kind]
         parts += kind.settled(own, settings) if own else []
-    return Repairs(in_sequence(parts), findings, None, tuple(notes))
+    return Repairs(known_after_later_ones(parts), findings, None, tuple(notes))
 
 
 def _automatic() -> set[str]:

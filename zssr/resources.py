@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from zssr.apply import padded_pixels
+from zssr.apply import halo_for, padded_pixels
 from zssr.damages import Chain
 from zssr.effort import DEFAULTS, depth_for, steps_for
 from zssr.errors import DeviceError
@@ -60,7 +60,7 @@ def seconds_to_apply(
 
     crop: side in pixels of the crops that were trained on. shape: depth and kernel size of the network.
     """
-    halo = receptive_radius(*shape)
+    halo = halo_for(receptive_radius(*shape))
     once = sum(pixels_to_apply(size, tile, degradation, 1, halo) for size, degradation in sizes)
     steps = once * transforms / pixels_of_a_step(crop, training.batch_size)
     return SAFETY * step_seconds * steps + SECONDS_A_PIXEL * once

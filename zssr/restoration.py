@@ -13,8 +13,8 @@ import torch
 from zssr.apply import apply
 from zssr.budget import Budget
 from zssr.device import computing_on
-from zssr.estimate import FirstEstimate
 from zssr.examples import Examples
+from zssr.first_estimate import FirstEstimate
 from zssr.plan import Plan, make_plan
 from zssr.preview import OnPreview
 from zssr.prior_selection import settle
@@ -66,16 +66,19 @@ def restore(
     image = as_image(source, settings)
     plan = plan or make_plan(image, settings)
     with computing_on(plan.device, plan.out_size):
-        plan = settle(plan, warm_start)
+        plan = settle(plan, warm_start)  # priors that help are kept; from here on nothing changes it
         estimate = FirstEstimate(plan)
-        restored = _learned(plan, estimate, budget, Reporter(plan, on_step, on_preview), warm_start, spread)
+        restored = _restored(plan, estimate, budget, Reporter(plan, on_step, on_preview), warm_start, spread)
         return make_result(image, restored, plan, budget)
 
 
-def _learned(
-    plan: Plan, estimate: FirstEstimate, budget: Budget, report: Reporter, warm_start: Weights | None, spread: bool
+def _restored(
+    plan: Plan, estimate: FirstEstimate, budget: Budget, reporter: Reporter, warm_start: Weights | None, spread: bool
 ) -> Restored:
-    """The method: learn from the picture, apply what was learned, make the result agree with the input."""
+    """The method: learn from the picture, apply what was learned, make the result agree with the input.
+
+    The network learns only what the first estimate leaves over; that is the damages' own, or a prior's.
+    """
     if not plan.learns:
         return Restored(estimate.plain())
     rng = torch.Generator().manual_seed(plan.settings.seed)
@@ -84,13 +87,14 @@ def _learned(
         load_weights_of(network, warm_start)
     elif plan.priors.initial is not None:
         plan.priors.initial.begin(network, plan.enlargement)
-    pyramid = estimate.pyramid()  # smaller copies of the repaired picture: the fathers
+    pyramid = estimate.pyramid()  # smaller copies of the repaired picture: the fathers; sons are fathers damaged
     reports: list[TrainingReport] = []
     notes: list[str] = []
-    for step in plan.steps:  # sizes on the way to the result: 1.5, 2, 3, 4 times, each made from the input itself
+    for step in plan.steps:  # sizes on the way to the result: 1.5, 2, 3, 4 times; or the same size in two passes
         # 1. Learn to undo the damage on pairs made of the picture itself.
         examples = Examples(pyramid, step.degradation, plan.priors.estimator, plan.image.peak, rng)
-        on_step, seconds_left = report.training(step, network, estimate), budget.for_training(plan, step)
+        on_step = reporter.begin_training(step, network, estimate)
+        seconds_left = budget.for_training(plan, step)
         reports.append(train(network, examples, step.training, plan.compute, on_step, seconds_left))
         if reports[-1].diverged:
             return Restored(estimate.plain(), reports=tuple(reports), notes=(DIVERGED,))
@@ -100,7 +104,9 @@ def _learned(
         transforms = budget.transforms(plan, step, reports[-1])
         if transforms != plan.transforms and step is plan.last:
             notes.append("the budget left no time for the self-ensemble")
-        applied = apply(network, estimate.seen(step), plan.tile, transforms, plan.compute, report.applying(), spread)
+        applied = apply(
+            network, estimate.seen(step), plan.tile, transforms, plan.compute, reporter.begin_applying(), spread
+        )
         # 3. Make the result agree with the input; it then joins what later steps learn from.
         result = estimate.agreeing(applied.pixels, step)
         if step is not plan.last:

@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(planned: Run, force: bool, quiet: bool) -> int:
     from zssr.batch import Watch, run, workers_of
-    from zssr.report import check_report, write_report
+    from zssr.batch.report import check_report, write_report
 
     check_report(planned.report)
     if planned.scheduler is None:

@@ -1,7 +1,7 @@
 """What a damage is to the rest of the program.
 
-A new damage writes `degrade`, `base`, `describe` and `to_json`; every other member has a default that is right for a
-damage at the picture's own size.
+A new damage writes `kind`, `lost`, `degrade`, `base`, `describe`, `to_json` and `from_json`; every other member has a
+default that is right for a damage at the picture's own size.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Degradation(Protocol):
 
     kind: ClassVar[str]  # "jpeg": in JSON, and the name of its Kind
     lost: ClassVar[str]  # a sentence for the user: what this damage took for good
+    warning: ClassVar[str] = ""  # for visitors of the demo, where it is found or asked to be undone
     noisy: ClassVar[bool] = False  # the damaged picture holds noise, so that agreeing with it exactly is wrong
     overwrites: ClassVar[bool] = False  # part of the damaged picture holds anything, and says nothing of what was there
     joint_channels: ClassVar[bool] = False  # mixes colour channels: agreement is measured on all of them at once

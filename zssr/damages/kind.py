@@ -100,7 +100,6 @@ class Kind:
     ones, and whether to look for what takes long and is rare.
     finding: name in findings and in --repair, where it is not that of the operator. automatic: looked for unasked.
     settled: the parts of this kind, those given by hand first, in the order in which they happened.
-    warning: shown to visitors of the demo where it is found.
     """
 
     operator: type[Degradation]
@@ -110,7 +109,6 @@ class Kind:
     automatic: bool = False
     settled: Callable[[Sequence[Any], Settings], Sequence[Degradation]] = _as_they_are
     trials: tuple[Trial, ...] = ()
-    warning: str = ""
 
     @property
     def name(self) -> str:

@@ -63,6 +63,6 @@ def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if not any(rule.applies(finding.damage, sure) for rule in silent))
 
 
-def in_sequence(parts: Sequence[Degradation]) -> tuple[Degradation, ...]:
-    """Parts in the order in which they happened, each as far as it is known after the later ones."""
+def known_after_later_ones(parts: Sequence[Degradation]) -> tuple[Degradation, ...]:
+    """Parts in the order in which they happened, each as far as it is still known after those that followed."""
     return tuple(part.before(parts[number + 1 :]) for number, part in enumerate(parts))

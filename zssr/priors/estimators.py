@@ -9,6 +9,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from zssr.apply import tiled
 from zssr.damages import Chain, Degradation
 from zssr.device import Compute
 from zssr.dihedral import ALL_EIGHT, IDENTITY, dihedral, dihedral_inverse
@@ -17,7 +18,6 @@ from zssr.network import Network
 from zssr.priors.cards import FAMILIES, load_weights, sha256_of
 from zssr.priors.families import BLOCK, RGB, Initial, UNet
 from zssr.priors.samples import seen_of_region
-from zssr.priors.tiles import tiled
 from zssr.resample import Size, extended
 
 TILE = 256  # a family that sees each block nine times over needs a gigabyte for one of 512
@@ -164,7 +164,7 @@ class RegionPrior(Own, PriorEstimator):
             if transform % 2:  # the hints of rows are those of columns now
                 turned = torch.cat([turned[:, :-2], turned[:, -2:].flip(1)], 1)
             with torch.no_grad(), Compute(y.device, self.precision).autocast():
-                result = tiled(network, turned, REGION_TILE, halo, wanted=dihedral(wanted, transform) > 0)
+                result = tiled(network, turned, REGION_TILE, halo, mask=dihedral(wanted, transform) > 0)
             total += dihedral_inverse(result, transform)
         restored = y.new_zeros(len(y), RGB, size[0] + sum(margins[0]), size[1] + sum(margins[1]))
         restored[..., rows, columns] = total / len(self.transforms)

@@ -13,12 +13,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from zssr.apply import tiled
 from zssr.damages import Chain
 from zssr.device import Compute
 from zssr.errors import PriorError
 from zssr.priors.cards import sha256_of
 from zssr.priors.estimators import PriorEstimator
-from zssr.priors.tiles import tiled
 from zssr.resample import Size, fit, size_of
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")

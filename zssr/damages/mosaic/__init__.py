@@ -82,8 +82,6 @@ KIND = Kind(
             compared_with="bicubic",
         ),
     ),
-    warning="A mosaic's detail is imagined: it identifies nobody, proves nothing, and must not be used to unmask people"
-    " or to read text.",
 )
 
 __all__ = ["KIND", "Mosaic"]

@@ -38,6 +38,10 @@ class Mosaic(Degradation):
     lost: ClassVar[str] = (
         "Inside a mosaic only the cells' colours are measured; detail in it is imagined and identifies nobody."
     )
+    warning: ClassVar[str] = (
+        "A mosaic's detail is imagined: it identifies nobody, proves nothing, and must not be used to unmask people or"
+        " to read text."
+    )
     # Cells are coarse: what helps lies further away, and what can be learned is a few percent of the error, less than
     # it varies from crop to crop, so that a short line stops training too early.
     training: ClassVar[dict[str, Any]] = {"crop_size": 128, "lr_decay_range": 1000}
