@@ -27,9 +27,8 @@ class FirstEstimate:
             return damage.base(self.picture, self._plan.in_size)
         first = self._plan.priors.first
         settings = self._plan.settings
-        if (
-            first is not None and settings.ensemble and settings.budget is None
-        ):  # eight times the work, not foreseen there
+        # Eight times the work, which no budget foresees.
+        if first is not None and settings.ensemble and settings.budget is None:
             first = first.ensembled()
         return (first or self._plan.priors.estimator)(damage, self.picture, self._plan.in_size)
 

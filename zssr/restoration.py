@@ -104,9 +104,8 @@ def _restored(
         transforms = budget.transforms(plan, step, reports[-1])
         if transforms != plan.transforms and step is plan.last:
             notes.append("the budget left no time for the self-ensemble")
-        applied = apply(
-            network, estimate.seen(step), plan.tile, transforms, plan.compute, reporter.begin_applying(), spread
-        )
+        on_tile = reporter.begin_applying()
+        applied = apply(network, estimate.seen(step), plan.tile, transforms, plan.compute, on_tile, spread)
         # 3. Make the result agree with the input; it then joins what later steps learn from.
         result = estimate.agreeing(applied.pixels, step)
         if step is not plan.last:
