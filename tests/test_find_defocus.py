@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
 import pytest
 import torch
 
@@ -11,7 +14,7 @@ import zssr
 from zssr.damages import Blur, Defocus, Degradation, Noise
 from zssr.damages.defocus.find import find_defocus
 from zssr.diagnose import diagnose
-from zssr.image import Image, as_stored
+from zssr.image import Image, as_stored, from_pillow
 from zssr.metrics import psnr
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -37,6 +40,23 @@ def test_the_radius_is_found(name: str, radius: float) -> None:
 @pytest.mark.parametrize("damage", OTHERS)
 def test_other_pictures_show_no_disc(name: str, damage: Degradation) -> None:
     assert find_defocus(damaged(name, damage).pixels) is None
+
+
+def test_drawn_dots_of_one_size_are_no_defocus() -> None:
+    """Their spectrum has the rings of a disc, but no disc can have made their sharp edges."""
+    random = np.random.default_rng(0)
+    drawing = PIL.Image.new("RGB", (640, 480), "white")
+    pen = PIL.ImageDraw.Draw(drawing)
+    for x, y in random.uniform((10, 10), (630, 470), (400, 2)):
+        pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(30, 90, 180))
+    image = from_pillow(drawing)
+    assert find_defocus(image.pixels) is not None
+    assert not [finding for finding in diagnose(image) if finding.kind == "defocus"]
+
+
+def test_it_is_not_undone_unasked() -> None:
+    picture = damaged("cat.png", Defocus(3.0))
+    assert not zssr.restore(picture, num_epochs=0).plan.undoes
 
 
 def test_small_pictures_hold_too_few_cycles() -> None:

@@ -97,6 +97,12 @@ def test_whole_picture_mosaic_is_a_small_picture(cat: Image) -> None:
     assert error(result.image.pixels, cat.pixels) < error(y, cat.pixels)
 
 
+def test_a_whole_mosaic_takes_any_kernel(cat: Image) -> None:
+    """The kernel is of a blur at scale 1, and the mosaic's cells are a smaller picture with a kernel of their own."""
+    result = zssr.restore(cat, mosaic="all:4", kernel="box", **{**QUICK, "num_epochs": 0})
+    assert result.plan.in_size == (38, 57)
+
+
 def test_missing_parts_and_nothing_else(cat: Image, tmp_path: Path) -> None:
     holes = random_scratches(cat.size, 0.04, 3)
     path = tmp_path / "mask.png"

@@ -301,6 +301,15 @@ def test_transforms_follow_the_kernel(tmp_path: Any, picture: Image) -> None:
     assert make_plan(picture, make(ensemble=False)).transforms == {IDENTITY}
 
 
+def test_a_plan_with_a_warm_start_is_not_taken_again(picture: Image) -> None:
+    weights = quick(picture).weights
+    plan = quick(picture, warm_start=weights).plan
+    with pytest.raises(TypeError, match="make_plan"):
+        zssr.restore(picture, plan=plan)
+    with pytest.raises(TypeError, match="either"):
+        zssr.restore(picture, plan=plan, scale=3)
+
+
 def test_refused_before_work_starts(picture: Image) -> None:
     with pytest.raises(KernelError):
         quick(picture, kernel="missing.mat")

@@ -241,7 +241,7 @@ def make_plan(image: Image, settings: Settings) -> Plan:
         precision=precision,
         memory=peak_memory(
             image, [step.size for step in steps], tile, network.width, len(transforms), precision,
-            priors.estimator.bytes_a_pixel,
+            priors.estimator.bytes_a_pixel + max((part.bytes_a_pixel for part in final.parts), default=0),
         ),
         notes=(*repairs.notes, *unfit, *why_not),
     )  # fmt: skip

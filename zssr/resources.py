@@ -82,7 +82,8 @@ def peak_memory(
     image: Image, sizes: Sequence[Size], tile: int, width: int, transforms: int, precision: torch.dtype,
     bytes_a_pixel: int,
 ) -> int:  # fmt: skip
-    """Bytes, reached with base and result of the last of `sizes` in memory. bytes_a_pixel: of the first estimate."""
+    """Bytes, reached with base and result of the last of `sizes` in memory. bytes_a_pixel: of the first estimate and
+    the damages, for each pixel of the result."""
     in_bytes = image.pixels.numel() * 4
     out_pixels = math.prod(sizes[-1])
     result = BYTES_A_RESULT * len(image.pixels) * out_pixels

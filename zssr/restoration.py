@@ -61,6 +61,8 @@ def restore(
     if settings is None:
         settings = make(**keywords)
         settings.for_one_picture()
+    if plan is not None and plan.warm:
+        raise TypeError("this plan is of a result with a warm start; give one that make_plan made")
     settings = settings if plan is None else plan.settings
     budget = Budget(settings.budget, budget_from)
     image = as_image(source, settings)
@@ -68,8 +70,9 @@ def restore(
     with computing_on(plan.device, plan.out_size):
         plan = settle(plan, warm_start)  # priors that help are kept; from here on nothing changes it
         estimate = FirstEstimate(plan)
-        restored = _restored(plan, estimate, budget, Reporter(plan, on_step, on_preview), warm_start, spread)
-        return make_result(image, restored, plan, budget)
+        reporter = Reporter(plan, on_step, on_preview)
+        # Without a name for what is restored: its memory is needed while the result is made of it.
+        return make_result(image, _restored(plan, estimate, budget, reporter, warm_start, spread), plan, budget)
 
 
 def _restored(
@@ -107,7 +110,8 @@ def _restored(
         on_tile = reporter.begin_applying()
         applied = apply(network, estimate.seen(step), plan.tile, transforms, plan.compute, on_tile, spread)
         # 3. Make the result agree with the input; it then joins what later steps learn from.
-        result = estimate.agreeing(applied.pixels, step)
+        result, deviation = estimate.agreeing(applied.pixels, step), applied.spread
+        del applied
         if step is not plan.last:
             pyramid.add(result.to(plan.sampling))
-    return Restored(result, True, applied.spread, weights_of(network), tuple(reports), tuple(notes))
+    return Restored(result, True, deviation, weights_of(network), tuple(reports), tuple(notes))

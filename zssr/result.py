@@ -168,6 +168,7 @@ def make_result(image: Image, restored: Restored, plan: Plan, budget: Budget) ->
         notes.append(f"prior {initial.name}: not used in the end, as no network made the result")
         plan = dataclasses.replace(plan, priors=dataclasses.replace(plan.priors, initial=None))
     pixels = _weakened(restored.pixels[0].cpu(), image, plan)
+    restored = dataclasses.replace(restored, pixels=pixels[None])  # the memory of the full strength is free again
     agreement = agreement_of(pixels, plan)
     spread = None if restored.spread is None else restored.spread[0].cpu()
     if plan.frame is not None:

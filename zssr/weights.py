@@ -35,7 +35,7 @@ def new_network(shape: NetworkShape, compute: Compute, rng: torch.Generator) -> 
 
 def weights_of(network: Network) -> Weights:
     """A copy."""
-    return {name: value.cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+    return {name: value.cpu().contiguous().numpy().copy() for name, value in network.state_dict().items()}
 
 
 def load_weights_of(network: Network, weights: Weights) -> None:

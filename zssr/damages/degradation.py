@@ -38,6 +38,7 @@ class Degradation(Protocol):
     overwrites: ClassVar[bool] = False  # part of the damaged picture holds anything, and says nothing of what was there
     joint_channels: ClassVar[bool] = False  # mixes colour channels: agreement is measured on all of them at once
     planewise: ClassVar[bool] = False  # its first estimate is made plane by plane; see base_by_planes
+    bytes_a_pixel: ClassVar[int] = 0  # of memory for each pixel of the picture, where it takes much beside the result
     figures: ClassVar[tuple[str, ...]] = ()  # fields of Agreement that `agreement` gives
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of Training that this damage is learned better with
     region: Region | None = None  # the part of the picture that is damaged; None for all of it

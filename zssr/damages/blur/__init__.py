@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,11 +21,14 @@ from zssr.settings import Area, Settings, parse_areas
 def _whole_given(settings: Settings, image: Image, enlarges: bool) -> list[Blur]:
     """At the picture's own size the kernel is a blur; if it is enlarged, the kernel is that of the downscaling."""
     kernel = read_kernel(settings.kernel)
-    if enlarges or kernel == "bicubic":
-        return []
-    if kernel in ("box", "lanczos"):
-        raise SettingsError(f"kernel {kernel}: at scale 1 it changes nothing; give gaussian:SIGMA or a file")
-    return [Blur(kernel)]
+    return [] if enlarges or kernel == "bicubic" else [Blur(kernel)]
+
+
+def _whole_settled(parts: Sequence[Blur], settings: Settings) -> Sequence[Blur]:
+    """Not for a picture that is a smaller one, which is enlarged even at scale 1."""
+    if settings.kernel in ("box", "lanczos"):
+        raise SettingsError(f"kernel {settings.kernel}: at scale 1 it changes nothing; give gaussian:SIGMA or a file")
+    return parts
 
 
 def _parts_given(settings: Settings, image: Image, enlarges: bool) -> list[Blur]:
@@ -89,6 +93,7 @@ WHOLE = Kind(
     Blur,
     given=_whole_given,
     finding="whole blur",
+    settled=_whole_settled,
     trials=(
         Trial(
             "blur",

@@ -166,6 +166,10 @@ class Jpeg(Degradation):
             same, total = same + int(equal.sum()), total + equal.numel()
         return {"coefficients": same / total}
 
+    def transformed(self, transform: int) -> Jpeg:
+        """For flips of whole blocks; a file's coefficients are of the picture as it is."""
+        return dataclasses.replace(self, coefficients=None)
+
     def hint_channels(self, channels: int) -> int:
         return 2 + channels
 
