@@ -111,7 +111,6 @@ def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int 
         if isinstance(prior, InitialPrior):
             initial = prior
             continue
-        if isinstance(prior, JpegPrior):
-            prior.passes = passes
+        prior.passes = passes
         first = prior
     return Priors(first, initial)

@@ -41,7 +41,9 @@ class Prior(Protocol):
 
 
 class PriorEstimator(Prior, Estimator, Protocol):
-    """A prior that gives the first estimate."""
+    """A prior that gives the first estimate. passes: how many times it is applied, where more than once makes sense."""
+
+    passes: int = 1
 
     @property
     def label(self) -> str:
@@ -80,10 +82,9 @@ class Own:
 class JpegPrior(Own, PriorEstimator):
     """Repairs the components of a JPEG picture plane by plane.
 
-    passes: how many times it is applied. luma_alone: whether chroma is left to the damage's own filter.
+    luma_alone: whether chroma is left to the damage's own filter.
     """
 
-    passes = 1
     luma_alone = False
 
     @property
