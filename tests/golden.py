@@ -484,6 +484,7 @@ a.png --jpeg many
 a.png --noise -1
 a.png --repair jpg
 a.png --repair jpeg,nois
+a.png --repair none,defocus
 a.png --strength 2
 a.png --prior nonsense
 a.png --prior JPEGNET

@@ -13,7 +13,7 @@ import torch
 import zssr
 from zssr.damages import Blur, Defocus, Degradation, Noise
 from zssr.damages.defocus.find import find_defocus
-from zssr.diagnose import diagnose
+from zssr.diagnose import describe, diagnose
 from zssr.image import Image, as_stored, from_pillow
 from zssr.metrics import psnr
 
@@ -54,9 +54,24 @@ def test_drawn_dots_of_one_size_are_no_defocus() -> None:
     assert not [finding for finding in diagnose(image) if finding.kind == "defocus"]
 
 
+@pytest.mark.parametrize("sigma", [2.0, 5.0])
+def test_noise_that_nobody_speaks_of_is_not_amplified(sigma: float) -> None:
+    truth = zssr.load(EXAMPLES / "cat.png").pixels
+    noisy = Noise(sigma).degrade(Defocus(3.0).degrade(truth[None]), torch.Generator().manual_seed(0))
+    picture = Image(as_stored(noisy[0], 255))
+    result = zssr.restore(picture, defocus=3, repair="none", num_epochs=0)
+    assert psnr(result.tensor(), truth) > psnr(picture.pixels, truth) + 1
+
+
+def test_a_wrong_radius_is_said() -> None:
+    result = zssr.restore(zssr.load(EXAMPLES / "cat.png"), defocus=4, repair="none", num_epochs=0)
+    assert "the damage was not what was assumed" in result.words
+
+
 def test_it_is_not_undone_unasked() -> None:
     picture = damaged("cat.png", Defocus(3.0))
     assert not zssr.restore(picture, num_epochs=0).plan.undoes
+    assert "defocus of 3.0 pixels (--repair defocus undoes it)" in describe(diagnose(picture))
 
 
 def test_small_pictures_hold_too_few_cycles() -> None:

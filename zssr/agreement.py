@@ -12,6 +12,8 @@ from zssr.damages import Chain
 from zssr.image import as_stored
 from zssr.plan import Plan
 
+CONTRADICTION = 3.0  # grey levels, root mean square, above which a result does not agree with its input
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -30,6 +32,8 @@ class Agreement:
         figures = f"{self.rms:.2f} grey levels (worst {self.worst:.1f})"
         if noisy:
             words = f"differs from the input by {figures}, mostly the noise taken out"
+        elif self.rms > CONTRADICTION:
+            words = f"differs from the input by {figures}: the damage was not what was assumed, or not alone"
         else:
             words = f"agrees with the input to {figures}"
         if self.coefficients is not None:

@@ -23,4 +23,11 @@ def describe(findings: Sequence[Finding]) -> str:
     """Lines for people."""
     if not findings:
         return "no damage found"
-    return "\n".join(f"{finding.words}{'' if finding.sure else ' (not sure)'}" for finding in findings)
+    automatic = {kind.name for kind in KINDS if kind.automatic}
+    lines = []
+    for finding in findings:
+        remarks = [] if finding.sure else ["not sure"]
+        if finding.damage is not None and not (finding.sure and finding.kind in automatic):
+            remarks.append(f"--repair {finding.kind} undoes it")
+        lines.append(f"{finding.words} ({'; '.join(remarks)})" if remarks else finding.words)
+    return "\n".join(lines)

@@ -33,6 +33,7 @@ from zssr.resources import (
     storage_device,
 )
 from zssr.settings import LARGEST_FACTOR, Settings
+from zssr.source import Source, as_image
 from zssr.train import Training
 from zssr.weights import NetworkShape, Weights, fits, new_network
 
@@ -192,11 +193,13 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(image: Image, settings: Settings) -> Plan:
-    """Decide everything for one picture; this looks for damage, which takes a second or more.
+def make_plan(source: Source, settings: Settings) -> Plan:
+    """Decide everything for one picture, given as `restore` takes it; this looks for damage, which takes a second or
+    more.
 
-    Raises SettingsError, KernelError, PriorError or DeviceError for what cannot be done.
+    Raises PictureError, SettingsError, KernelError, PriorError or DeviceError for what cannot be done.
     """
+    image = source if isinstance(source, Image) else as_image(source, settings)
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     out_size, kernel = settings.out_size(image.size), read_kernel(settings.kernel)

@@ -431,6 +431,8 @@ class Settings:
         Raises SettingsError for unknown ones."""
         by_repair = set() if self.repair in ("auto", "none") else {kind.strip() for kind in self.repair.split(",")}
         for kind in sorted(by_repair - set(REPAIRS), key=self.repair.index):
+            if kind in ("auto", "none"):
+                raise SettingsError(f"repair '{self.repair}': {kind} stands alone")
             hint = did_you_mean(kind, (*REPAIRS, "auto", "none"))
             raise SettingsError(f"repair '{kind}': must be auto, none, or of {', '.join(REPAIRS)}{hint}")
         by_own = {kind for kind, value in self._repairing() if value == "auto" or value is True}

@@ -47,4 +47,4 @@ def fits(weights: Weights, shape: NetworkShape) -> bool:
     """Whether they are of a network of this shape."""
     network = Network(shape.channels, shape.width, shape.depth, shape.kernel_size, hints=shape.hints)
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    return own == {name: tuple(value.shape) for name, value in weights.items()}
+    return own == {name: np.shape(value) for name, value in weights.items()}

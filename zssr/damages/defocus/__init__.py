@@ -21,9 +21,14 @@ from zssr.settings import Settings, specs
 
 LARGEST_RADIUS = specs()["defocus"].high or 0  # pixels
 ROUNDING = 1 / math.sqrt(12) / 255  # root mean square error of rounding to 8 bits
-# Power of errors over that of photographs, which falls with the square of the frequency, at one cycle a pixel. The best
-# of 0.0001 to 0.3 on the training photographs, radius 1.5 to 6.
-NOISE_TO_SIGNAL = 0.02
+# Power of noise over that of photographs, which falls with the square of the frequency, at one cycle a pixel: at least
+# this, the best of 0.0001 to 0.3 on the training photographs without noise, radius 1.5 to 6.
+LEAST_RATIO = 0.02
+# What is left of a frequency's power counts as nothing below, and as signal above.
+NOTHING, SIGNAL = 1e-3, 0.1
+LOWEST_FREQUENCY = 0.03  # cycles a pixel, for both
+FEWEST = 100  # frequencies with nothing but noise, to measure it by
+MEDIAN = 0.455  # of the square of a normal variable with variance one
 PROJECTION_STEPS = 60
 STALLED = 0.98  # of the last step's misfit: falling less is not falling
 # Grey levels by which a picture may differ from what a disc can have made: photographs with noise of one level on top
@@ -55,20 +60,24 @@ class Defocus(Degradation):
         return _filtered(x, self._gain(x))
 
     def base(self, y: Tensor, size: Size) -> Tensor:
-        """Wiener's filter for rounding errors on a photograph."""
+        """Wiener's filter, for the noise that y has where the disc leaves nothing."""
         gain, frequency = self._gain(y), _frequencies(size_of(y), y.device)
-        return _filtered(y, gain / (gain.square() + NOISE_TO_SIGNAL * frequency.square()))
+        noise, signal = _powers(y, gain, frequency)
+        ratio = max(LEAST_RATIO, noise / max(signal, 1e-12))
+        return _filtered(y, gain / (gain.square() + ratio * frequency.square()))
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
-        """Landweber's iteration, preconditioned by the disc's own inverse, until the misfit is a rounding error, or
-        falls no more, as where no disc blurred the picture."""
+        """Landweber's iteration, preconditioned by the disc's own inverse, until the misfit is a rounding error or the
+        noise of y, or falls no more, as where no disc blurred the picture."""
         gain = self._gain(x)
         step = gain / (gain.square() + STEP_REGULARISATION)
+        noise, _ = _powers(y, gain, _frequencies(size_of(y), y.device))
+        tolerance = max(ROUNDING, math.sqrt(noise / (4 * y.shape[-2] * y.shape[-1])))
         last = math.inf
         for _ in range(PROJECTION_STEPS):
             misfit = y - _filtered(x, gain)
             error = misfit.square().mean().sqrt().item()
-            if error <= ROUNDING or error > STALLED * last:
+            if error <= tolerance or error > STALLED * last:
                 break
             x, last = (x + _filtered(misfit, step)).clamp_(0, 1), error
         return x
@@ -100,10 +109,30 @@ def _filtered(x: Tensor, gain: Tensor) -> Tensor:
     height, width = size_of(x)
     planes = []
     for plane in x.split(1, 1):
-        mirrored = torch.cat([plane, plane.flip(-1)], -1)
-        spectrum = torch.fft.rfft2(torch.cat([mirrored, mirrored.flip(-2)], -2))
-        planes.append(torch.fft.irfft2(spectrum.mul_(gain), (2 * height, 2 * width))[..., :height, :width])
+        spectrum = _spectrum(plane).mul_(gain)
+        planes.append(torch.fft.irfft2(spectrum, (2 * height, 2 * width))[..., :height, :width])
     return torch.cat(planes, 1)
+
+
+def _spectrum(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, 2 H, W + 1): of the mirrored picture."""
+    mirrored = torch.cat([x, x.flip(-1)], -1)
+    return torch.fft.rfft2(torch.cat([mirrored, mirrored.flip(-2)], -2))
+
+
+def _powers(y: Tensor, gain: Tensor, frequency: Tensor) -> tuple[float, float]:
+    """Of the noise in y, and of what was blurred, at one cycle a pixel and falling with the square of the frequency; as
+    of the spectrum of the mirrored picture. No noise for a disc too small to leave nothing of any frequency."""
+    within = (frequency > LOWEST_FREQUENCY) & (frequency < 0.5)
+    nothing, most = within & (gain.square() < NOTHING), within & (gain.square() > SIGNAL)
+    if int(nothing.sum()) < FEWEST or int(most.sum()) < FEWEST:
+        return 0.0, 1.0
+    noise = signal = 0.0
+    for plane in y.split(1, 1):
+        power = _spectrum(plane).abs().square_()
+        noise += power[..., nothing].median().item() / MEDIAN / y.shape[1]
+        signal += (power[..., most] * (frequency / gain).square()[most]).median().item() / MEDIAN / y.shape[1]
+    return noise, signal
 
 
 def _frequencies(size: Size, device: torch.device) -> Tensor:
