@@ -52,7 +52,7 @@ def test_example_pictures_are_what_the_script_makes(name: str, tmp_path: Path) -
 
 def test_enlarge_and_compare(tmp_path: Path) -> None:
     large = tmp_path / "large.png"
-    assert "grey levels" in script("enlarge.py", "examples/astronaut.png", large)
+    assert "grey levels" in script("enlarge.py", "examples/astronaut.png", large, "4")
     assert PIL.Image.open(large).size == (256, 256)
     script("compare.py", "examples/astronaut.png", large, tmp_path / "both.png", "--part", "10,10,50,40")
     assert PIL.Image.open(tmp_path / "both.png").size == (208, 80)
