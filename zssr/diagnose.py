@@ -9,14 +9,21 @@ from zssr.image import Image, fill_hidden
 from zssr.settings import REPAIRS
 
 
-def diagnose(image: Image, kinds: Collection[str] = REPAIRS, thorough: bool = True) -> tuple[Finding, ...]:
+def diagnose(
+    image: Image, kinds: Collection[str] = REPAIRS, thorough: Collection[str] = REPAIRS
+) -> tuple[Finding, ...]:
     """Look for damages of the given kinds, in the order in which they are listed in settings.REPAIRS.
 
-    thorough: look for what takes long and is rare too, such as a compression under that of the file.
+    thorough: kinds of which rare damage that takes long to find is looked for too, such as a compression under that of
+    the file.
     """
     pixels = fill_hidden(image)
     find = {kind.name: kind.find for kind in KINDS if kind.find is not None}
-    return tuple(finding for name in REPAIRS if name in kinds for finding in find[name](image, pixels, thorough))
+    findings: list[Finding] = []
+    for name in REPAIRS:
+        if name in kinds:
+            findings += find[name](image, pixels, name in thorough)
+    return tuple(findings)
 
 
 def describe(findings: Sequence[Finding]) -> str:

@@ -50,7 +50,8 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     given = [(kind, part) for kind in KINDS for part in kind.given(settings, image, enlarges)]
     by_hand, asked = settings.given_by_hand(), settings.asked_for()
     looked_for = asked | (_automatic() if settings.repair == "auto" else set())
-    findings = diagnose(image, looked_for - by_hand, thorough="jpeg" in settings.repair)
+    named = {name.strip() for name in settings.repair.split(",")}
+    findings = diagnose(image, looked_for - by_hand, thorough=named)
     taken = given + _taken(findings, asked, notes)
     for name in sorted(asked - by_hand - {finding.kind for finding in findings}):
         notes.append(f"no {name} was found")
