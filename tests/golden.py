@@ -33,7 +33,7 @@ from zssr.priors.cards import Card, save_weights, untrained
 
 FOLDER = Path(__file__).parent / "golden"
 EXAMPLES = FOLDER.parent.parent / "examples"
-QUICK: dict[str, Any] = {
+QUICK: dict[str, Any] = {"kernel": "bicubic",
     "num_epochs": 10, "model_width": 8, "model_depth": 4, "crop_size": 32, "precision": "fp32", "device": "cpu",
 }  # fmt: skip
 # Of a sidecar: times, and what depends on the machine's installation.

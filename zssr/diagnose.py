@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from zssr.damages import KINDS, Finding
+from zssr.damages.downscale import find_kernel
+from zssr.damages.rules import hides_kernel, without_echoes
 from zssr.image import Image, fill_hidden
+from zssr.resample import Size, ratio
 from zssr.settings import REPAIRS
+
+# Kinds that are no damages of their own where the picture is enlarged.
+ONLY_OWN_SIZE = frozenset(kind.name for kind in KINDS if kind.only_own_size)
 
 
 def diagnose(
@@ -26,6 +32,16 @@ def diagnose(
     return tuple(findings)
 
 
+def diagnose_for(image: Image, out_size: Size) -> tuple[Finding, ...]:
+    """What to say of a picture that is to have `out_size`, without what another damage only makes it look like. If it
+    is enlarged, the first is how it became smaller."""
+    if out_size == image.size:
+        return without_echoes(diagnose(image))
+    findings = without_echoes(diagnose(image, {name for name in REPAIRS if name not in ONLY_OWN_SIZE}))
+    hidden_by = hides_kernel(finding.damage for finding in findings)
+    return find_kernel(fill_hidden(image), ratio(out_size, image.size), hidden_by)[1], *findings
+
+
 def describe(findings: Sequence[Finding]) -> str:
     """Lines for people."""
     if not findings:
@@ -34,7 +50,7 @@ def describe(findings: Sequence[Finding]) -> str:
     lines = []
     for finding in findings:
         remarks = [] if finding.sure else ["not sure"]
-        if finding.damage is not None and not (finding.sure and finding.kind in automatic):
+        if finding.kind in REPAIRS and finding.damage is not None and not (finding.sure and finding.kind in automatic):
             remarks.append(f"--repair {finding.kind} undoes it")
         lines.append(f"{finding.words} ({'; '.join(remarks)})" if remarks else finding.words)
     return "\n".join(lines)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from zssr.damages import Chain, Degradation, Downscale, Finding
-from zssr.damages.downscale import Kernel, read_kernel
+from zssr.damages.downscale import Kernel, find_kernel, read_kernel
+from zssr.damages.rules import hides_kernel
 from zssr.damages.smaller import Frame
 from zssr.device import Compute, choose_device, choose_precision
 from zssr.dihedral import IDENTITY
@@ -202,7 +203,8 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     image = source if isinstance(source, Image) else as_image(source, settings)
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
-    out_size, kernel = settings.out_size(image.size), read_kernel(settings.kernel)
+    out_size = settings.out_size(image.size)
+    kernel = read_kernel(settings.kernel)
     check_memory(out_size, least_memory(len(image.pixels), out_size))  # before any work on a large picture
     repairs = repairs_for(image, settings, out_size != image.size)
     priors, unfit = _fitting_priors(settings, precision, repairs, out_size != image.size)
@@ -215,7 +217,13 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     image = dataclasses.replace(image, pixels=fill_hidden(image))
     undamaged = repairs.undamaged(image.size)
     learns, why_not = _learns(image, out_size, repairs, undamaged, settings)
-    final = _chain(image.size, out_size, kernel, repairs.parts)
+    findings, notes = repairs.findings, repairs.notes
+    if kernel is None and out_size != image.size:
+        kernel, found = find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(repairs.parts))
+        findings = (found, *findings)
+        if not found.sure:
+            notes = (*notes, found.words)
+    final = _chain(image.size, out_size, kernel or "bicubic", repairs.parts)
     steps = _steps(image.size, out_size, final, settings, learns, priors.initial is not None)
     channels = len(image.pixels)
     network = NetworkShape(
@@ -227,7 +235,7 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     plan = Plan(
         settings=settings,
         image=image,
-        findings=repairs.findings,
+        findings=findings,
         frame=frame,
         undamaged=undamaged,
         priors=priors,
@@ -246,7 +254,7 @@ def make_plan(source: Source, settings: Settings) -> Plan:
             image, [step.size for step in steps], tile, network.width, len(transforms), precision,
             priors.estimator.bytes_a_pixel + max((part.bytes_a_pixel for part in final.parts), default=0),
         ),
-        notes=(*repairs.notes, *unfit, *why_not),
+        notes=(*notes, *unfit, *why_not),
     )  # fmt: skip
     check_memory(out_size, plan.memory)
     if priors.initial is not None and learns:  # before hours of work

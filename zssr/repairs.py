@@ -10,7 +10,7 @@ from torch import Tensor
 from zssr.damages import KINDS, Degradation, Finding, Kind
 from zssr.damages.rules import LEFT_ALONE, known_after_later_ones
 from zssr.damages.smaller import SmallerPicture
-from zssr.diagnose import diagnose
+from zssr.diagnose import ONLY_OWN_SIZE, diagnose
 from zssr.image import Image
 from zssr.resample import Size
 from zssr.settings import Settings
@@ -50,6 +50,8 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     given = [(kind, part) for kind in KINDS for part in kind.given(settings, image, enlarges)]
     by_hand, asked = settings.given_by_hand(), settings.asked_for()
     looked_for = asked | (_automatic() if settings.repair == "auto" else set())
+    if enlarges:
+        looked_for -= ONLY_OWN_SIZE
     named = {name.strip() for name in settings.repair.split(",")}
     findings = diagnose(image, looked_for - by_hand, thorough=named)
     taken = given + _taken(findings, asked, notes)

@@ -20,6 +20,7 @@ from zssr.errors import SettingsError, did_you_mean
 from zssr.formats import DEFAULT_MAX_PIXELS, WRITABLE
 
 LARGEST_FACTOR = 32
+AUTO = "auto"  # of the kernel: read from the picture
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,14 @@ class Settings:
         high=10,
     )
     kernel: str = _setting(
-        "bicubic",
-        "how the picture was made smaller, or at scale 1 blurred: bicubic, box, lanczos, gaussian:SIGMA, or a .mat,"
-        " .npy, .txt, .png file",
+        AUTO,
+        "how the picture was made smaller, or at scale 1 blurred: auto (read from the picture), bicubic, box, lanczos,"
+        " gaussian:SIGMA, gaussian:MAJOR,MINOR,ANGLE, or a .mat, .npy, .txt, .png file",
         "enlarging",
         "text",
         "--kernel",
         metavar="K",
+        repairs="softness",
     )
 
     repair: str = _setting(
@@ -435,18 +437,21 @@ class Settings:
                 raise SettingsError(f"repair '{self.repair}': {kind} stands alone")
             hint = did_you_mean(kind, (*REPAIRS, "auto", "none"))
             raise SettingsError(f"repair '{kind}': must be auto, none, or of {', '.join(REPAIRS)}{hint}")
-        by_own = {kind for kind, value in self._repairing() if value == "auto" or value is True}
+        by_own = {
+            kind for kind, name, value in self._repairing() if value in ("auto", True) and value != _default(name)
+        }
         return by_repair | by_own
 
     def given_by_hand(self) -> set[str]:
         """The kinds of damage, of REPAIRS, whose amount or place is given, so that they are not looked for; the amount
         may be 0, as a person says then that there is none."""
         return {
-            kind for kind, value in self._repairing() if value not in (None, "auto") and not isinstance(value, bool)
+            kind for kind, _, value in self._repairing() if value not in (None, "auto") and not isinstance(value, bool)
         }
 
-    def _repairing(self) -> list[tuple[str, Any]]:
-        return [(spec.repairs, getattr(self, name)) for name, spec in specs().items() if spec.repairs]
+    def _repairing(self) -> list[tuple[str, str, Any]]:
+        """The kind of damage, and the name and value of the setting that says so."""
+        return [(spec.repairs, name, getattr(self, name)) for name, spec in specs().items() if spec.repairs]
 
     def factor(self) -> tuple[Fraction, Fraction] | None:
         """(vertical, horizontal) as given, or None where a size is given."""

@@ -99,6 +99,7 @@ class Kind:
     find: the damages of this kind that a picture shows; called with the picture, its pixels (C, H, W) without hidden
     ones, and whether to look for what takes long and is rare.
     finding: name in findings and in --repair, where it is not that of the operator. automatic: looked for unasked.
+    only_own_size: whether it is a damage of its own only where the picture is not enlarged.
     settled: the parts of this kind, those given by hand first, in the order in which they happened.
     """
 
@@ -107,6 +108,7 @@ class Kind:
     find: Callable[[Image, Tensor, bool], Sequence[Finding]] | None = None
     finding: str = ""
     automatic: bool = False
+    only_own_size: bool = False
     settled: Callable[[Sequence[Any], Settings], Sequence[Degradation]] = _as_they_are
     trials: tuple[Trial, ...] = ()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zssr.damages.blur import Blur
+from zssr.damages.defocus import Defocus
 from zssr.damages.degradation import Degradation
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.jpeg.tables import nearest_quality
@@ -14,6 +15,9 @@ from zssr.damages.kind import Finding
 from zssr.damages.mosaic import Mosaic
 from zssr.damages.noise import Noise
 
+# Grey levels of noise from which a blurred picture is rather left soft: sharpening it would sharpen the noise.
+NOISE_HIDES_BLUR = 5.0
+MIDDLE_GREY = 128
 # Below this quality compression changes noise so much that its measured strength says little.
 NOISE_SURVIVES = 90
 
@@ -45,7 +49,27 @@ def _overlaps(blur: Blur, mosaic: Mosaic) -> bool:
     return blur.region is not None and blur.region.overlaps(mosaic.region)
 
 
+def _is_all_over(blur: Blur, other: Degradation) -> bool:
+    return blur.region is None
+
+
+def _hides_blur(noise: Noise) -> bool:
+    return noise.sigma**2 + MIDDLE_GREY * noise.slope > NOISE_HIDES_BLUR**2
+
+
+def _under_noise(blur: Blur, noise: Noise) -> bool:
+    return blur.region is None and _hides_blur(noise)
+
+
 LEFT_ALONE = (
+    Unless(Blur, beside=Defocus, when=_is_all_over),  # a lens out of focus makes a picture soft
+    Unless(Blur, beside=Mosaic, when=_is_all_over),
+    Unless(
+        Blur,
+        beside=Noise,
+        when=_under_noise,
+        note="softness under noise is left as it is (--repair softness,noise undoes both)",
+    ),
     Unless(
         Noise,
         beside=Jpeg,
@@ -54,6 +78,16 @@ LEFT_ALONE = (
     ),
     Unless(Blur, beside=Mosaic, when=_overlaps),  # a pixelated part looks blurred
 )
+
+
+def hides_kernel(damages: Iterable[Degradation | None]) -> str:
+    """What of these damages, in a word, hides how sharp a picture was before; empty where none does."""
+    for damage in damages:
+        if isinstance(damage, Jpeg) and nearest_quality(damage.tables[0]) < NOISE_SURVIVES:
+            return "compression"
+        if isinstance(damage, Noise) and _hides_blur(damage):
+            return "noise"
+    return ""
 
 
 def without_echoes(findings: Sequence[Finding]) -> tuple[Finding, ...]:

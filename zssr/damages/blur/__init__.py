@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from zssr.damages.blur.find import BlurredRegion, find_blur
 from zssr.damages.blur.operator import Blur
-from zssr.damages.downscale.kernel import LARGEST_SIGMA, SMALLEST_SIGMA, read_kernel
+from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, find_spread
+from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA, Gaussian
+from zssr.damages.downscale.kernel_files import read_kernel
 from zssr.damages.kind import Damaged, Finding, Kind, Trial, number
 from zssr.damages.region import Region, random_square, region_of_area
 from zssr.errors import KernelError, SettingsError
@@ -21,7 +24,19 @@ from zssr.settings import Area, Settings, parse_areas
 def _whole_given(settings: Settings, image: Image, enlarges: bool) -> list[Blur]:
     """At the picture's own size the kernel is a blur; if it is enlarged, the kernel is that of the downscaling."""
     kernel = read_kernel(settings.kernel)
-    return [] if enlarges or kernel == "bicubic" else [Blur(kernel)]
+    return [] if enlarges or kernel is None or kernel == "bicubic" else [Blur(kernel)]
+
+
+def _find_whole(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
+    spread = find_spread(pixels, OWN_SIZE)
+    if spread is None or not spread.exceeds(LEAST_OF_OWN_SIZE, spread.gaussian.minor):
+        return []
+    gaussian = spread.gaussian
+    if gaussian.major < gaussian.minor * (1 + 2 * spread.error):  # no longer than may be by chance
+        sigma = math.sqrt(gaussian.major * gaussian.minor)
+        gaussian = Gaussian(sigma, sigma)
+    words = f"softness, as of a Gaussian blur of {gaussian.words}"
+    return [Finding("softness", words, spread.confidence, Blur(gaussian.rounded().name))]
 
 
 def _whole_settled(parts: Sequence[Blur], settings: Settings) -> Sequence[Blur]:
@@ -92,7 +107,10 @@ def _damage_square(case: Damaged, sigma: float, rng: torch.Generator, folder: st
 WHOLE = Kind(
     Blur,
     given=_whole_given,
-    finding="whole blur",
+    finding="softness",
+    find=_find_whole,
+    automatic=True,
+    only_own_size=True,
     settled=_whole_settled,
     trials=(
         Trial(

@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from fractions import Fraction
 
 import torch
+from torch import Tensor
 
-from zssr.damages.downscale.kernel import Kernel, read_kernel
+from zssr.damages.downscale.find import LEAST_OF_SMALL, SMALL, TOLD_BICUBIC, find_spread
+from zssr.damages.downscale.kernel import Kernel
+from zssr.damages.downscale.kernel_files import check_kernel_file, read_kernel, write_kernel
 from zssr.damages.downscale.operator import Downscale
-from zssr.damages.kind import Damaged, Kind, Trial, number
+from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
+from zssr.resample import Scale
 from zssr.settings import LARGEST_FACTOR
+
+
+def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kernel, Finding]:
+    """How a picture (C, H, W) in [0, 1] became as small as it is: by a Gaussian that is read from it, or by bicubic
+    interpolation, where the picture is as sharp as that leaves it, or where nothing sure can be read.
+
+    scale: (vertical, horizontal) size of the picture over that of the result. hidden_by: what hides sharpness, in a
+    word. Returns the kernel, and what to say.
+    """
+    kernel: Kernel = "bicubic"
+    spread = find_spread(pixels, SMALL)
+    if spread is None:
+        words, confidence = "too small to read how it was made smaller: taken for bicubic", 0.0
+    elif not spread.exceeds(LEAST_OF_SMALL, spread.gaussian.major):
+        words, confidence = f"the {hidden_by} hides how it was made smaller: taken for bicubic", 0.5
+        if not hidden_by:
+            words, confidence = "as sharp as bicubic interpolation leaves a picture", TOLD_BICUBIC
+    else:
+        vertical, horizontal = (float(1 / factor) for factor in scale)
+        enlarged = spread.gaussian.scaled(vertical, horizontal).rounded()
+        words = f"made smaller with a Gaussian of {enlarged.words}, give or take {100 * spread.error:.0f} %"
+        confidence = spread.confidence
+        if confidence >= SURE:
+            kernel = enlarged.name
+        else:
+            words = f"perhaps {words}: not sure, taken for bicubic"
+    return kernel, Finding("downscale", words, confidence, Downscale(scale, kernel))
+
+
+def kernel_of(findings: Iterable[Finding]) -> Tensor:
+    """(h, w) weights of the kernel among findings of a picture that is to be enlarged."""
+    return next(finding.damage.as_weights for finding in findings if isinstance(finding.damage, Downscale))
 
 
 def _make_smaller(case: Damaged, factor: float, rng: torch.Generator, folder: str) -> Damaged:
     """By the factors and the kernel of the settings."""
     vertical, horizontal = (Fraction(part).limit_denominator(1000) for part in case.settings["scale"])
-    kernel: Kernel = read_kernel(case.settings["kernel"])
+    kernel: Kernel = read_kernel(case.settings["kernel"]) or "bicubic"
     x = Downscale((1 / vertical, 1 / horizontal), kernel).degrade(case.image.pixels[None])
     return dataclasses.replace(case, image=dataclasses.replace(case.image, pixels=x[0]), plain=x)
 
@@ -35,4 +72,13 @@ KIND = Kind(
     ),
 )
 
-__all__ = ["KIND", "Downscale", "Kernel", "read_kernel"]
+__all__ = [
+    "KIND",
+    "Downscale",
+    "Kernel",
+    "check_kernel_file",
+    "find_kernel",
+    "kernel_of",
+    "read_kernel",
+    "write_kernel",
+]

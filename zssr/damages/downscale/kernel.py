@@ -1,27 +1,22 @@
-"""Blur kernels: by name, by formula or from a file; and their geometry."""
+"""Blur kernels as weights, and their geometry."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 import torch.nn.functional as functional
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from zssr.dihedral import ALL_EIGHT, dihedral
 from zssr.errors import KernelError
-from zssr.resample import KERNELS, cubic
+from zssr.resample import cubic
 
 MAX_KERNEL_SIZE = 255
-SMALLEST_SIGMA, LARGEST_SIGMA = 0.05, 30.0
 
-# A name in resample.KERNELS, "gaussian:SIGMA", or rows of weights.
+# A name in resample.KERNELS, that of a Gaussian (see gaussian.py), or rows of weights.
 Kernel = str | tuple[tuple[float, ...], ...]
 
 
@@ -49,77 +44,6 @@ def normalised(kernel: np.ndarray) -> Tensor:
     if any(not -0.5 <= c <= n - 0.5 for c, n in zip(centre_of_mass(weights), weights.shape, strict=True)):
         raise KernelError("a kernel whose centre of mass lies outside it")
     return weights
-
-
-def gaussian(sigma: float) -> Tensor:
-    """(n, n) float64 Gaussian weights, four standard deviations wide to each side, n odd."""
-    reach = max(1, math.ceil(4 * sigma))
-    line = torch.exp(-(torch.arange(-reach, reach + 1, dtype=torch.float64) ** 2) / (2 * sigma**2))
-    kernel = line[:, None] * line
-    return kernel / kernel.sum()
-
-
-def gaussian_sigma(name: str) -> float:
-    """Of "gaussian:SIGMA". Raises KernelError for anything else."""
-    kind, _, value = name.partition(":")
-    try:
-        sigma = float(value)
-    except ValueError:
-        sigma = math.nan
-    if kind != "gaussian" or not SMALLEST_SIGMA <= sigma <= LARGEST_SIGMA:
-        raise KernelError(
-            f"kernel '{name}': use a file, {', '.join(KERNELS)}, or gaussian:SIGMA with SIGMA"
-            f" {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}"
-        )
-    return sigma
-
-
-def read_kernel(source: str) -> Kernel:
-    """A kernel by name or from a file: .mat (key Kernel or kernel), .npy, .txt, .png (grey levels are weights).
-
-    Returns what Downscale takes. Raises KernelError when there is none in it.
-    """
-    path = Path(source)
-    if source in KERNELS:
-        return source
-    if path.suffix.lower() not in _READERS:
-        gaussian_sigma(source)
-        return source
-    if not path.is_file():
-        raise KernelError(f"{source}: no such kernel file")
-    try:
-        table = _READERS[path.suffix.lower()](path)
-    except KernelError as error:
-        raise KernelError(f"{source}: {error}") from None
-    except (OSError, ValueError, TypeError, MatReadError, SyntaxError, EOFError, NotImplementedError) as error:
-        raise KernelError(f"{source}: not a kernel ({' '.join(str(error).split())[:100]})") from None
-    try:
-        normalised(table)
-    except KernelError as error:
-        raise KernelError(f"{source}: {error}") from None
-    return tuple(tuple(row) for row in table.tolist())
-
-
-def _read_mat(path: Path) -> np.ndarray:
-    content = loadmat(path)
-    for key in ("Kernel", "kernel"):
-        if key in content:
-            return np.asarray(content[key], np.float64)
-    keys = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
-    raise KernelError(f"no key 'Kernel' or 'kernel' (it holds {keys})")
-
-
-def _read_png(path: Path) -> np.ndarray:
-    with PIL.Image.open(path, formats=["PNG"]) as opened:
-        return np.array(opened.convert("L") if not opened.mode.startswith("I") else opened, np.float64)
-
-
-_READERS = {
-    ".mat": _read_mat,
-    ".npy": lambda path: np.asarray(np.load(path, allow_pickle=False), np.float64),
-    ".txt": lambda path: np.loadtxt(path, dtype=np.float64, ndmin=2),
-    ".png": _read_png,
-}
 
 
 def shifted(kernel: Tensor, dimension: int, offset: float) -> tuple[Tensor, int]:

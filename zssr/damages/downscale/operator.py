@@ -14,12 +14,10 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from zssr.damages.degradation import Degradation
+from zssr.damages.downscale.gaussian import Gaussian
 from zssr.damages.downscale.kernel import (
-    SMALLEST_SIGMA,
     Kernel,
     centre_of_mass,
-    gaussian,
-    gaussian_sigma,
     kernel_from_json,
     kernel_name,
     kernel_symmetries,
@@ -40,8 +38,8 @@ class Downscale(Degradation):
     """A smaller picture of the same scene: y = (x * kernel) sampled at the centres of y's pixels.
 
     factors: (vertical, horizontal) size of y over that of x, exact, each at most 1.
-    kernel: a name in resample.KERNELS (antialiased, as imresize does it), "gaussian:SIGMA"
-    (sigma in pixels of the large picture), or rows of weights on the large picture's grid. Weights
+    kernel: a name in resample.KERNELS (antialiased, as imresize does it), that of a Gaussian in
+    pixels of the large picture (gaussian.py), or rows of weights on the large picture's grid. Weights
     are normalised, and their centre of mass is put on the centre of y's pixel, so that nothing
     shifts, whatever the kernel's parity or shape.
     """
@@ -62,7 +60,21 @@ class Downscale(Degradation):
         """(h, w) float64 summing to one, to be correlated with x; None for a separable resize kernel."""
         if isinstance(self.kernel, tuple):
             return normalised(np.array(self.kernel, np.float64))
-        return None if self.kernel in KERNELS else gaussian(gaussian_sigma(self.kernel))
+        return None if self.kernel in KERNELS else Gaussian.named(self.kernel).weights()
+
+    @property
+    def as_weights(self) -> Tensor:
+        """(h, w) float64 summing to one, of any kernel, on the large picture's grid: for other programs."""
+        if self.weights is not None:
+            return self.weights
+        function, width = KERNELS[str(self.kernel)]
+        lines = []
+        for factor in self.factors:
+            # Between pixels for even factors, on one for odd ones.
+            count = 2 * math.ceil(width / factor / 2) + factor.denominator % 2 * (factor.numerator == 1)
+            line = function((torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * float(factor), float(factor))
+            lines.append(line / line.sum())
+        return lines[0][:, None] * lines[1]
 
     @property
     def scale(self) -> Scale:
@@ -124,9 +136,8 @@ class Downscale(Degradation):
         if self.weights is None:
             return Downscale(scale, self.kernel)
         shrink = (self.scale[0] / scale[0], self.scale[1] / scale[1])
-        if isinstance(self.kernel, str) and shrink[0] == shrink[1]:
-            sigma = max(SMALLEST_SIGMA, gaussian_sigma(self.kernel) * float(shrink[0]))
-            return Downscale(scale, f"gaussian:{sigma!r}")
+        if isinstance(self.kernel, str):
+            return Downscale(scale, Gaussian.named(self.kernel).scaled(*map(float, shrink)).name)
         # Pad by the reach of the antialiasing, so that no weight is folded back at the border.
         kernel = functional.pad(self.weights, [4 * math.ceil(1 / min(shrink))] * 4)
         height, width = (math.ceil(length * factor) for length, factor in zip(kernel.shape, shrink, strict=True))
