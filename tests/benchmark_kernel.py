@@ -1,6 +1,6 @@
 """What reading the kernel from the picture brings, on photographs made smaller by kernels as of DIV2KRK.
 
-python -m tests.benchmark_kernel PHOTOGRAPHS TABLE.csv [--factors 2,3,4] [--steps 250] [--pictures 40]
+python -m tests.benchmark_kernel PHOTOGRAPHS TABLE.csv [--factors 2,3,4] [--steps 200] [--pictures 40]
 
 PHOTOGRAPHS: a folder; of its pictures those are used that tests/calibrate_kernel.py keeps apart. TABLE.csv gets a line
 for each picture, with the widths and angles of the kernel and of what was found, in pixels of the result; what it holds
@@ -27,7 +27,7 @@ from zssr.damages.downscale.gaussian import Gaussian
 from zssr.image import Image, as_stored
 from zssr.metrics import psnr_y
 
-SIDE = 640  # pixels: of the middle that is used
+SIDE = 480  # pixels: of the middle that is used
 
 
 def measured(path: Path, factor: int, steps: int, number: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("--factors", default="2,3,4")
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--pictures", type=int, default=40)
     options = parser.parse_args()
     paths = sorted(options.photographs.iterdir())[::5][: options.pictures]

@@ -28,7 +28,7 @@ def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kern
     kernel: Kernel = "bicubic"
     spread = find_spread(pixels, SMALL)
     if spread is None:
-        words, confidence = "too small to read how it was made smaller: taken for bicubic", 0.0
+        words, confidence = "too little of it to read how it was made smaller: taken for bicubic", 0.0
     elif not spread.exceeds(LEAST_OF_SMALL, spread.gaussian.major):
         words, confidence = f"the {hidden_by} hides how it was made smaller: taken for bicubic", 0.5
         if not hidden_by:

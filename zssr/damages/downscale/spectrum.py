@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 LUMA = np.array([0.299, 0.587, 0.114])
 WINDOW = 64  # pixels: side of the windows whose spectra are averaged
-FEWEST_WINDOWS, MOST_WINDOWS = 4, 400
+FEWEST_WINDOWS, MOST_WINDOWS = 4, 400  # too few say nothing; more would change nothing
 SATURATED = 0.05  # share of black or white pixels in a window from which it is left out
 CONTRAST_SHARE = 0.25  # power of a window's contrast by which it counts more than its own power spectrum makes it
 # Bins of the half plane of frequencies: rings, in cycles a pixel, and sectors.
@@ -45,14 +45,15 @@ class SpectralFit:
 
 
 def fit_spectrum(pixels: Tensor) -> SpectralFit | None:
-    """The Gaussian whose spread explains the spectrum of a picture (C, H, W) in [0, 1]; None for too small pictures.
+    """The Gaussian whose spread explains the spectrum of a picture (C, H, W) in [0, 1]; None for pictures that are too
+    small, or drawn in black and white.
 
     The mean periodogram of windows is explained by a scene whose power falls with a power of the frequency (Field
     1987), more in some directions than in others, spread by a Gaussian, sampled with its aliases, with white noise. The
     most likely parameters are found by robust least squares of the logarithms.
     """
     mean, windows = _mean_periodogram(pixels)
-    if windows < FEWEST_WINDOWS:
+    if not windows:
         return None
     bins = _bins()
     measured = np.log(bins.average @ mean.ravel() + SMALLEST_POWER)
@@ -84,8 +85,9 @@ def _mean_periodogram(pixels: Tensor) -> tuple[Array, int]:
     step = max(WINDOW // 2, math.ceil(math.sqrt(grey.size / MOST_WINDOWS)))
     windows = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW, WINDOW))[::step, ::step]
     windows = windows.reshape(-1, WINDOW, WINDOW)
-    saturated = ((windows >= 254.5) | (windows <= 0.5)).mean((1, 2))
-    used = saturated <= max(SATURATED, np.sort(saturated)[:FEWEST_WINDOWS][-1])
+    used = ((windows >= 254.5) | (windows <= 0.5)).mean((1, 2)) <= SATURATED
+    if used.sum() < FEWEST_WINDOWS:
+        return np.zeros((WINDOW, WINDOW)), 0
     hann = np.hanning(WINDOW + 2)[1:-1]
     taper = hann[:, None] * hann
     frequency = np.hypot(np.fft.fftfreq(WINDOW)[:, None], np.fft.fftfreq(WINDOW))
