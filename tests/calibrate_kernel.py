@@ -85,13 +85,14 @@ def samples(paths: list[Path], make, rng: np.random.Generator) -> list[tuple[Spe
 
 
 def calibrated(found: list[tuple[SpectralFit, Truth]]) -> Calibration:
-    """By least squares of the standard deviations along DIRECTIONS; then of the logarithms of what they are off by."""
+    """By least squares of the relative errors of the standard deviations along DIRECTIONS; then of the logarithms of
+    what they are off by."""
     seen = np.concatenate([features(fit) for fit, _ in found])
     true = np.concatenate([np.sqrt(DIRECTIONS @ truth) for _, truth in found])
     spread = seen.std(0)
     spread[-1] = 1  # the constant
-    scaled = seen / spread
-    widths = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(len(spread)), scaled.T @ true) / spread
+    scaled = seen / spread / true[:, None]
+    widths = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(len(spread)), scaled.sum(0)) / spread
     calibration = Calibration(tuple(widths.round(4).tolist()), (0.0,) * 5)
     errors = [np.log(np.sqrt(np.mean(error_of(fit, truth, calibration) ** 2)) + 1e-3) for fit, truth in found]
     known = np.array([error_features(fit, spread_of(fit, calibration).gaussian) for fit, _ in found])

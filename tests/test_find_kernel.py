@@ -92,7 +92,7 @@ def test_named_kernels_have_weights_for_other_programs(factor: int, kernel: str)
     scale = (1 / Fraction(factor), 1 / Fraction(factor))
     named = Downscale(scale, kernel)
     x = zssr.load(EXAMPLES / "cat.png").pixels[None, :, :48, :48]
-    same = Downscale(scale, tuple(map(tuple, named.as_weights.tolist())))
+    same = Downscale(scale, tuple(map(tuple, named.point_spread.tolist())))
     difference = (named.degrade(x) - same.degrade(x))[..., 3:-3, 3:-3].abs()
     assert difference.max() < (1e-5 if isinstance(factor, int) else 0.06)  # between pixels, they differ by their phase
 

@@ -40,6 +40,7 @@ VIEWS = {
     "before": ("before.png", _PNG),
     "after": ("result.png", _PNG),
     "spread": ("spread.png", _PNG),
+    "kernel": ("kernel.png", _PNG),
     "thumbnail": ("thumbnail.jpg", _JPEG),
 }
 RUNNING_VIEWS = ("preview", "preview-before", "thumbnail")

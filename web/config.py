@@ -116,14 +116,15 @@ NOT_FOR_VISITORS = {
 IN_VIEW = ("scale", "size", "quality", "repair", "prior", "budget")  # in this order
 # Help that speaks of files elsewhere.
 VISITOR_HELP = {
-    "kernel": "how the picture was made smaller, or at scale 1 blurred: bicubic, box, lanczos or gaussian:SIGMA",
+    "kernel": "how the picture was made smaller, or at scale 1 blurred: auto, bicubic, box, lanczos or gaussian:SIGMA",
     "mosaic": "pixelated parts: auto, X,Y,WIDTH,HEIGHT:CELL or all:CELL; CELL is its side or WxH; several joined by +",
     "blurred": "blurred parts: auto, or X,Y,WIDTH,HEIGHT:SIGMA; several joined by +",
     "prior": "networks trained on other pictures, as the first estimate or as initial weights",
     "quality": "how long it learns",
     "size": "target size in pixels: WxH, Wx or xH",
 }
-KERNEL = r"bicubic|box|lanczos|gaussian:\d{1,2}(\.\d{1,4})?"
+_WIDTH = r"\d{1,2}(\.\d{1,4})?"
+KERNEL = rf"auto|bicubic|box|lanczos|gaussian:{_WIDTH}(,{_WIDTH},\d{{1,3}}(\.\d)?)?"
 PRIOR = r"[a-z][a-z-]{0,30}(\+[a-z][a-z-]{0,30})?"
 MOST_AREAS = 16  # each is a mask of the whole picture
 
@@ -155,7 +156,10 @@ def visitor_settings(data: Any) -> Settings:
         if any(area.file is not None for area in parse_areas(name, getattr(settings, name))):
             raise SettingsError(f"settings: {name}: give X,Y,WIDTH,HEIGHT; files cannot be named here")
     if not re.fullmatch(KERNEL, settings.kernel):
-        raise SettingsError(f"settings: kernel '{settings.kernel[:40]}': must be bicubic, box, lanczos, gaussian:SIGMA")
+        raise SettingsError(
+            f"settings: kernel '{settings.kernel[:40]}': must be auto, bicubic, box, lanczos, gaussian:SIGMA or"
+            " gaussian:MAJOR,MINOR,ANGLE"
+        )
     if not re.fullmatch(PRIOR, settings.prior):
         raise SettingsError(f"settings: prior '{settings.prior[:40]}': must be a name, or two as in jpegnet+meta")
     return settings

@@ -57,6 +57,7 @@ _OUTCOME = _object(
     learned={"type": "boolean"},
     spread={"type": "boolean"},
     spread_gain=_NUMBER,
+    kernel={"type": "boolean", "description": "whether there is a view of the kernel that was undone"},
     format=_TEXT,
     bytes={"type": "integer"},
     out_size=_SIZE,
@@ -147,7 +148,7 @@ def _operation(**named: Any) -> dict[str, Any]:
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"}}
 _VIEW = {
     "name": "view", "in": "path", "required": True,
-    "schema": {"enum": ["input", "before", "after", "spread", "thumbnail", "preview", "preview-before"]},
+    "schema": {"enum": ["input", "before", "after", "spread", "kernel", "thumbnail", "preview", "preview-before"]},
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from zssr.settings import Settings, parse_areas, specs
 SEND_EVERY = 0.4  # seconds between two messages on progress
 CHECK_STOP_EVERY = 0.2  # seconds between two looks whether to stop
 THUMBNAIL, LARGE_THUMBNAIL = 160, 320  # longest sides in pixels
+KERNEL_SQUARE = 8  # pixels a side for each weight of a kernel that is shown
 MOST_A_STEP = 16  # a training step may cost so many times the default's
 SPREAD_SEEN = 0.8  # how bright the uncertainty's brightest pixels are shown, about
 
@@ -142,6 +143,10 @@ def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
     if result.spread is not None:
         gain = _spread_gain(result.spread)
         files["spread.png"] = encode(Image((result.spread * gain).clamp(0, 1)), "png")[0]
+    kernels = (part.point_spread for part in plan.last.degradation.parts)
+    kernel = next((weights for weights in kernels if weights is not None), None)
+    if kernel is not None:
+        files["kernel.png"] = _png(_kernel_picture(kernel))
     findings = without_echoes(plan.findings)
     outcome = {
         "seconds": round(result.seconds, 1),
@@ -154,6 +159,7 @@ def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
         "learned": result.learned,
         "spread": result.spread is not None,
         "spread_gain": gain,
+        "kernel": kernel is not None,
         "format": "png",
         "bytes": len(encoded),
         "out_size": [*result.image.size[::-1]],
@@ -274,6 +280,12 @@ def _small(picture: Image, side: int) -> Image:
     size = (max(1, round(picture.size[0] * factor)), max(1, round(picture.size[1] * factor)))
     small = pixels if factor == 1 else fit(pixels, size).clamp_(0, 1)
     return Image(small, icc=picture.icc)
+
+
+def _kernel_picture(weights: Tensor) -> Image:
+    """White where a point went most, one square a pixel; negative weights as none."""
+    levels = (weights / weights.max()).clamp(0, 1).float()
+    return Image(levels.repeat_interleave(KERNEL_SQUARE, 0).repeat_interleave(KERNEL_SQUARE, 1)[None])
 
 
 def _png(picture: Image) -> bytes:

@@ -132,6 +132,8 @@ function showOutcome({ id, name, size: from, out_size: to, expires, outcome }, e
   write("agreement", `${sentence(outcome.words)} Made in ${duration(outcome.seconds)}.`);
   write("unknown", sentence(outcome.unknown));
   byId("notes").replaceChildren(...notes.map((note) => element("li", { textContent: note })));
+  show("kernel-box", outcome.kernel);
+  if (outcome.kernel) byId("kernel").src = api.viewAddress(id, "kernel");
   warn("result-warning", outcome.warnings ?? []);
   for (const format of ["png", "jpg", "webp"]) byId(`download-${format}`).href = api.resultAddress(id, format);
   byId("download-sidecar").href = api.sidecarAddress(id);

@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     jobs, failures = find(options.inputs)
     for problem in failures:
         complain(problem, SOME_FAILED)
-    from zssr.damages.downscale import kernel_of, write_kernel
+    from zssr.damages.downscale import write_kernel
     from zssr.diagnose import describe, diagnose_for
     from zssr.files import load
 
@@ -56,7 +56,9 @@ def run(arguments: Sequence[str]) -> int:
             picture = load(job.path or sys.stdin.buffer.read())
             findings = diagnose_for(picture, settings.out_size(picture.size))
             if options.save_kernel:
-                write_kernel(Path(options.save_kernel), kernel_of(findings))
+                damages = (finding.damage for finding in findings)
+                kernels = (damage.point_spread for damage in damages if damage is not None)
+                write_kernel(Path(options.save_kernel), next(kernel for kernel in kernels if kernel is not None))
         except ZssrError as error:
             failures.append(str(error))
             complain(error, SOME_FAILED)

@@ -62,6 +62,12 @@ class Degradation(Protocol):
         """A picture close to x that degrades to y (data consistency); x itself where that makes no sense."""
         return x
 
+    @property
+    def point_spread(self) -> Tensor | None:
+        """(h, w) float64 summing to one, on the undamaged picture's pixels: what a point becomes, where that is the
+        same all over the picture."""
+        return None
+
     def plain(self, y: Tensor, size: Size) -> Tensor:
         """What one has without zssr, of `size`: to compare with."""
         return y

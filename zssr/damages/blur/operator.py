@@ -39,6 +39,10 @@ class Blur(Degradation):
         return Downscale(_SAME_SIZE, self.kernel)
 
     @property
+    def point_spread(self) -> Tensor | None:
+        return self._filter.weights if self.region is None else None
+
+    @property
     def symmetries(self) -> frozenset[int]:
         return super().symmetries & self._filter.symmetries
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from fractions import Fraction
 
 import torch
@@ -45,11 +44,6 @@ def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kern
     return kernel, Finding("downscale", words, confidence, Downscale(scale, kernel))
 
 
-def kernel_of(findings: Iterable[Finding]) -> Tensor:
-    """(h, w) weights of the kernel among findings of a picture that is to be enlarged."""
-    return next(finding.damage.as_weights for finding in findings if isinstance(finding.damage, Downscale))
-
-
 def _make_smaller(case: Damaged, factor: float, rng: torch.Generator, folder: str) -> Damaged:
     """By the factors and the kernel of the settings."""
     vertical, horizontal = (Fraction(part).limit_denominator(1000) for part in case.settings["scale"])
@@ -78,7 +72,6 @@ __all__ = [
     "Kernel",
     "check_kernel_file",
     "find_kernel",
-    "kernel_of",
     "read_kernel",
     "write_kernel",
 ]

@@ -32,18 +32,18 @@ class Calibration:
 
 # Measured by tests/calibrate_kernel.py on photographs: made smaller by kernels of their own, or blurred as they are.
 SMALL = Calibration(
-    widths=(0.1647, 0.5645, 0.0499, 0.0643, -0.1286, 0.1932, -0.0212, -0.0129, 0.0444),
-    error=(0.245, -1.348, 0.031, 0.035, -2.233),
+    widths=(0.579, -0.1796, 0.0072, 0.0589, -0.0094, -0.3783, 0.6223, -0.0057, -0.0118, -0.0008, 0.2047),
+    error=(0.087, -1.002, 0.067, 0.04, -2.279),
 )
 OWN_SIZE = Calibration(
-    widths=(0.3166, -0.8403, 0.1056, -0.2029, -0.0367, 0.3341, -0.002, 0.05, 1.2112),
-    error=(-0.28, -0.144, 0.201, -0.058, -0.7),
+    widths=(0.101, 0.2528, 0.0945, -0.0283, 0.1568, -0.0194, 0.11, -0.0013, 0.005, 0.0101, 0.9546),
+    error=(0.065, -0.22, 0.167, -0.071, -0.542),
 )
 # An error of the widths by so many pixels, or such a share, whichever is more, does little harm.
 HARMLESS, HARMLESS_SHARE = 0.12, 0.2
 # Pixels. Photographs that bicubic interpolation had made smaller showed less, but for three of a hundred; those that
 # nothing had blurred showed less, but for one of a hundred.
-LEAST_OF_SMALL, LEAST_OF_OWN_SIZE = 0.55, 0.82
+LEAST_OF_SMALL, LEAST_OF_OWN_SIZE = 0.55, 0.72
 TOLD_BICUBIC = 0.97
 
 
@@ -66,11 +66,10 @@ class Spread:
 
 
 def features(fit: SpectralFit) -> Array:
-    """(8, 9): what the spread along each of DIRECTIONS is told from."""
+    """(8, 11): what the spread along each of DIRECTIONS is told from."""
     along = DIRECTIONS @ fit.covariance
-    first = np.stack(
-        [along, np.sqrt(np.maximum(along, 0)), np.full(8, fit.covariance[[0, 2]].sum()), np.full(8, fit.exponent)], 1
-    )
+    same = [fit.covariance[[0, 2]].sum(), fit.exponent, fit.noise]
+    first = np.column_stack([along, np.sqrt(np.maximum(along, 0)), np.tile(same, (8, 1))])
     return np.concatenate([first, first**2, np.ones((8, 1))], 1)
 
 

@@ -63,8 +63,8 @@ class Downscale(Degradation):
         return None if self.kernel in KERNELS else Gaussian.named(self.kernel).weights()
 
     @property
-    def as_weights(self) -> Tensor:
-        """(h, w) float64 summing to one, of any kernel, on the large picture's grid: for other programs."""
+    def point_spread(self) -> Tensor:
+        """(h, w) float64 summing to one, of any kernel, on the large picture's grid."""
         if self.weights is not None:
             return self.weights
         function, width = KERNELS[str(self.kernel)]
