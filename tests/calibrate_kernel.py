@@ -17,7 +17,7 @@ import torch
 
 from zssr import files
 from zssr.damages.downscale import Downscale
-from zssr.damages.downscale.find import DIRECTIONS, Calibration, error_features, features, spread_of
+from zssr.damages.downscale.find import DIRECTIONS, Calibration, error_features, features, point_spread_of
 from zssr.damages.downscale.gaussian import Gaussian
 from zssr.damages.downscale.spectrum import SpectralFit, fit_spectrum
 from zssr.image import as_stored
@@ -95,7 +95,7 @@ def calibrated(found: list[tuple[SpectralFit, Truth]]) -> Calibration:
     widths = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(len(spread)), scaled.sum(0)) / spread
     calibration = Calibration(tuple(widths.round(4).tolist()), (0.0,) * 5)
     errors = [np.log(np.sqrt(np.mean(error_of(fit, truth, calibration) ** 2)) + 1e-3) for fit, truth in found]
-    known = np.array([error_features(fit, spread_of(fit, calibration).gaussian) for fit, _ in found])
+    known = np.array([error_features(fit, point_spread_of(fit, calibration).gaussian) for fit, _ in found])
     error, *_ = np.linalg.lstsq(known, np.array(errors), rcond=None)
     error[-1] += 0.5  # from a mean of logarithms to a root mean square
     return Calibration(calibration.widths, tuple(error.round(3).tolist()))
@@ -103,14 +103,14 @@ def calibrated(found: list[tuple[SpectralFit, Truth]]) -> Calibration:
 
 def error_of(fit: SpectralFit, truth: Truth, calibration: Calibration) -> np.ndarray:
     """Of the logarithms of both widths."""
-    spread = spread_of(fit, calibration).gaussian
+    spread = point_spread_of(fit, calibration).gaussian
     true = Gaussian.of_covariance(*truth)
     return np.array([math.log(spread.major / true.major), math.log(spread.minor / true.minor)])
 
 
 def report(found: list[tuple[SpectralFit, Truth]], calibration: Calibration) -> None:
     errors = np.array([error_of(fit, truth, calibration) for fit, truth in found])
-    told = np.array([spread_of(fit, calibration).error for fit, _ in found])
+    told = np.array([point_spread_of(fit, calibration).error for fit, _ in found])
     print(f"  {len(found)} apart: root mean square of the logarithms {np.sqrt((errors**2).mean(0)).round(3)} (major,"
           f" minor), median {np.median(abs(errors), 0).round(3)}, mean {errors.mean(0).round(3)}")  # fmt: skip
     for low, high in ((0, 0.06), (0.06, 0.09), (0.09, 0.14), (0.14, 9)):

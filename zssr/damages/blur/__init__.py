@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zssr.damages.blur.find import BlurredRegion, find_blur
 from zssr.damages.blur.operator import Blur
-from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, find_spread
+from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, find_point_spread
 from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA, Gaussian
 from zssr.damages.downscale.kernel_files import read_kernel
 from zssr.damages.kind import Damaged, Finding, Kind, Trial, number
@@ -28,7 +28,7 @@ def _whole_given(settings: Settings, image: Image, enlarges: bool) -> list[Blur]
 
 
 def _find_whole(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
-    spread = find_spread(pixels, OWN_SIZE)
+    spread = find_point_spread(pixels, OWN_SIZE)
     if spread is None or not spread.exceeds(LEAST_OF_OWN_SIZE, spread.gaussian.minor):
         return []
     gaussian = spread.gaussian

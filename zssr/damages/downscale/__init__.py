@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from zssr.damages.downscale.find import LEAST_OF_SMALL, SMALL, TOLD_BICUBIC, find_spread
+from zssr.damages.downscale.find import LEAST_OF_SMALL, SMALL, TOLD_BICUBIC, find_point_spread
 from zssr.damages.downscale.kernel import Kernel
 from zssr.damages.downscale.kernel_files import check_kernel_file, read_kernel, write_kernel
 from zssr.damages.downscale.operator import Downscale
@@ -25,7 +25,7 @@ def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kern
     word. Returns the kernel, and what to say.
     """
     kernel: Kernel = "bicubic"
-    spread = find_spread(pixels, SMALL)
+    spread = find_point_spread(pixels, SMALL)
     if spread is None:
         words, confidence = "too little of it to read how it was made smaller: taken for bicubic", 0.0
     elif not spread.exceeds(LEAST_OF_SMALL, spread.gaussian.major):

@@ -48,7 +48,7 @@ TOLD_BICUBIC = 0.97
 
 
 @dataclass(frozen=True)
-class Spread:
+class PointSpread:
     """The point spread function of a picture. gaussian: in its own pixels. error: expected of its widths, relative."""
 
     gaussian: Gaussian
@@ -79,15 +79,15 @@ def error_features(fit: SpectralFit, gaussian: Gaussian) -> Array:
     return np.array([math.log(deviation), math.log(gaussian.minor), fit.noise, math.log(fit.windows), 1])
 
 
-def spread_of(fit: SpectralFit, calibration: Calibration) -> Spread:
+def point_spread_of(fit: SpectralFit, calibration: Calibration) -> PointSpread:
     """The fit, calibrated."""
     widths = np.maximum(features(fit) @ calibration.widths, SMALLEST_SIGMA)
     covariance, *_ = np.linalg.lstsq(DIRECTIONS, widths**2, rcond=None)
     gaussian = Gaussian.of_covariance(*covariance.tolist())
-    return Spread(gaussian, math.exp(float(error_features(fit, gaussian) @ calibration.error)))
+    return PointSpread(gaussian, math.exp(float(error_features(fit, gaussian) @ calibration.error)))
 
 
-def find_spread(pixels: Tensor, calibration: Calibration) -> Spread | None:
+def find_point_spread(pixels: Tensor, calibration: Calibration) -> PointSpread | None:
     """That of a picture (C, H, W) in [0, 1]; None where it is too small to tell."""
     fit = fit_spectrum(pixels)
-    return None if fit is None else spread_of(fit, calibration)
+    return None if fit is None else point_spread_of(fit, calibration)
