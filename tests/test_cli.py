@@ -52,7 +52,10 @@ def test_default_output_and_line(folder: Path, capsys: pytest.CaptureFixture[str
     assert out.startswith("a.png -> a_x2.png  144x128, ")
     assert "agrees with the input to 0." in out
     assert out.count("\n") == 1
-    assert err == "a.png: too little of it to read how it was made smaller: taken for bicubic\n"
+    assert (
+        err
+        == "a.png: too small, or too much of it black or white, to read how it was made smaller: taken for bicubic\n"
+    )
 
 
 @pytest.mark.parametrize(

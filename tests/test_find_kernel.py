@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 import pytest
 import torch
 
@@ -18,7 +22,7 @@ from zssr.damages.downscale.gaussian import Gaussian
 from zssr.damages.downscale.spectrum import fit_spectrum
 from zssr.diagnose import diagnose, diagnose_for
 from zssr.errors import KernelError
-from zssr.image import Image, as_stored
+from zssr.image import Image, as_stored, from_pillow
 from zssr.metrics import psnr
 from zssr.plan import make_plan
 from zssr.settings import make
@@ -138,7 +142,7 @@ def test_what_hides_the_kernel_is_said() -> None:
     assert plan.notes[-1] == "the compression hides how it was made smaller: taken for bicubic"
     assert diagnose_for(compressed, (600, 902))[0].words == plan.notes[-1]
     tiny = Image(compressed.pixels[:, :64, :64])
-    assert "too little of it to read" in make_plan(tiny, make(scale=2)).notes[-1]
+    assert "too small, or too much" in make_plan(tiny, make(scale=2)).notes[-1]
     assert not make_plan(tiny, make(scale=2, kernel="bicubic")).notes
 
 
@@ -259,3 +263,73 @@ def test_a_kernel_file_is_not_written_over(tmp_path: Path, capsys: pytest.Captur
     assert saved.read_text() == "mine"
     assert main([*arguments, "--overwrite"]) == 0
     assert np.loadtxt(saved).shape == (8, 8)
+
+
+# ------------------------------------------------------------------------------------- what must not happen
+
+
+@pytest.mark.parametrize("sigma", [1.2, 1.6, 2.4])
+def test_very_soft_pictures_are_not_taken_for_sharp(sigma: float) -> None:
+    kernel, finding = find_kernel(damaged("cat.png", Blur(f"gaussian:{sigma}")).pixels, HALF)
+    assert finding.sure
+    gaussian = Gaussian.named(str(kernel))
+    assert (gaussian.major * gaussian.minor) ** 0.5 == pytest.approx(2 * sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("sigma", [4.0, 6.0])
+def test_nothing_sure_is_said_beyond_what_was_calibrated(sigma: float) -> None:
+    picture = damaged("cat.png", Blur(f"gaussian:{sigma}"))
+    assert find_kernel(picture.pixels, HALF)[0] == "bicubic"
+    assert not find_kernel(picture.pixels, HALF)[1].sure
+    assert not [finding for finding in diagnose(picture, {"softness"}) if finding.sure]
+
+
+def written() -> Image:
+    page = PIL.Image.new("L", (512, 512), 240)
+    pen, font = PIL.ImageDraw.Draw(page), PIL.ImageFont.load_default(24)
+    for row in range(16):
+        pen.text((10, 10 + 30 * row), "The quick brown fox jumps over 123", fill=30, font=font)
+    return from_pillow(page)
+
+
+def test_text_is_neither_soft_nor_made_smaller_by_a_gaussian() -> None:
+    page = written()
+    assert not softness(page)
+    assert find_kernel(page.pixels, HALF)[0] == "bicubic"
+    assert find_kernel(damaged("before_after.png", Downscale(HALF)).pixels, HALF)[0] == "bicubic"
+
+
+@pytest.mark.parametrize("settings", [{"blurred": "all:1.0"}, {"defocus": 1.5}])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_blur_that_is_given_is_not_undone_twice(settings: dict[str, Any], scale: int) -> None:
+    plan = make_plan(damaged("cat.png", Blur("gaussian:1.0")), make(scale=scale, **settings))
+    kernels = [part.point_spread for part in plan.last.degradation.parts if not isinstance(part, Downscale)]
+    assert len(kernels) == 1
+    assert all(part.kernel == "bicubic" for part in plan.last.degradation.parts if isinstance(part, Downscale))
+
+
+def test_a_disc_is_a_point_spread() -> None:
+    disc = Defocus(3.0).point_spread
+    assert disc.sum() == pytest.approx(1)
+    assert (disc > 0).sum().item() == pytest.approx(np.pi * 3**2, rel=0.35)
+
+
+def test_a_kernel_that_may_be_round_is_round() -> None:
+    plan = make_plan(damaged("cat.png", Blur("gaussian:0.8")), make(scale=2))
+    assert len(plan.last.degradation.symmetries) == 8
+
+
+def test_restore_and_diagnose_say_the_same() -> None:
+    noisy = damaged("cat.png", Blur("gaussian:0.8"), Noise(8.0))
+    plan = make_plan(noisy, make(scale=2))
+    assert plan.findings[0] == diagnose_for(noisy, (300, 450))[0]
+    notes = make_plan(damaged("cat.png", Blur("gaussian:1.5")), make(scale=2, repair="softness")).notes
+    assert "no softness was found" not in notes
+
+
+def test_a_scale_that_changes_nothing_has_no_kernel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "a.png"
+    damaged("cat.png").pillow().save(picture)
+    assert main(["diagnose", str(picture), "--scale", "1.001", "--save-kernel", str(tmp_path / "k.npy")]) == 1
+    assert "is not enlarged by --scale 1.001" in capsys.readouterr().err
+    assert not (tmp_path / "k.npy").exists()

@@ -15,12 +15,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.serving import ROOT, Inline, picture
-from web import create_app
+from web import create_app, worker
 from web.config import IN_VIEW, Config, controls, make_config, read_config, visitor_specs
+from web.protocol import UploadCheck, WebTask
 from web.store import Job, JobStore
 from web.visitors import COOKIE
-from zssr.damages import KINDS
+from zssr.damages import KINDS, Blur
 from zssr.errors import SettingsError
+from zssr.files import encode, load
+from zssr.image import Image, as_stored
 
 
 def made(folder: Path, **config: Any) -> Flask:
@@ -223,3 +226,14 @@ def test_the_store_keeps_jobs_and_forgets_them_wholly(tmp_path: Path) -> None:
     again.sweep()
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["id1", "id2"]
     assert again.read("id1", "input") == b"data"
+
+
+def test_the_kernel_that_was_undone_is_a_picture_of_the_result() -> None:
+    soft = Blur("gaussian:1.6").degrade(load(ROOT / "examples" / "cat.png").pixels[None])
+    data = encode(Image(as_stored(soft, 255)[0]), "png")[0]
+    for kernel, is_shown in (("auto", True), ("bicubic", False)):
+        settings = {"kernel": kernel, "num_epochs": 0}
+        result = worker.restore_job(WebTask("a", 1, data, settings, 60, 1, 1_000_000, False))
+        assert result.outcome["kernel"] is is_shown
+        assert ("kernel.png" in result.files) is is_shown
+    assert "softness" in worker.diagnose(UploadCheck(data, 1, 1_000_000, 1_000_000, {}))["words"]

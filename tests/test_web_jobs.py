@@ -190,7 +190,7 @@ def test_settings_that_are_not_the_visitors_are_refused(visitor: Visitor) -> Non
     for settings, words in (
         ({"device": "cuda"}, "device cannot be set here"),
         ({"mask": "/etc/passwd"}, "mask cannot be set here"),
-        ({"kernel": "/etc/passwd"}, "must be bicubic"),
+        ({"kernel": "/etc/passwd"}, "must be auto, bicubic"),
         ({"mosaic": "/etc/passwd:8"}, "files cannot be named"),
         ({"prior": "../x.pth"}, "must be a name"),
         ({"prior": "nothing"}, "must be one of"),

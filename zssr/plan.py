@@ -218,8 +218,9 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     undamaged = repairs.undamaged(image.size)
     learns, why_not = _learns(image, out_size, repairs, undamaged, settings)
     findings, notes = repairs.findings, repairs.notes
-    if kernel is None and out_size != image.size:
-        kernel, found = find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(repairs.parts))
+    if kernel is None and out_size != image.size and not any(part.point_spread is not None for part in repairs.parts):
+        damages = [*repairs.parts, *(finding.damage for finding in findings)]
+        kernel, found = find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(damages))
         findings = (found, *findings)
         if not found.sure:
             notes = (*notes, found.words)

@@ -50,8 +50,11 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     given = [(kind, part) for kind in KINDS for part in kind.given(settings, image, enlarges)]
     by_hand, asked = settings.given_by_hand(), settings.asked_for()
     looked_for = asked | (_automatic() if settings.repair == "auto" else set())
-    if enlarges:
-        looked_for -= ONLY_OWN_SIZE
+    # A blur that is given, or that the kernel of the enlargement holds, would be undone twice; and priors are for
+    # pictures with the one damage that they repair.
+    if enlarges or any(part.point_spread is not None for _, part in given) or settings.prior != "none":
+        asked = asked - ONLY_OWN_SIZE if enlarges else asked
+        looked_for -= ONLY_OWN_SIZE - asked
     named = {name.strip() for name in settings.repair.split(",")}
     findings = diagnose(image, looked_for - by_hand, thorough=named)
     taken = given + _taken(findings, asked, notes)

@@ -438,7 +438,9 @@ class Settings:
             hint = did_you_mean(kind, (*REPAIRS, "auto", "none"))
             raise SettingsError(f"repair '{kind}': must be auto, none, or of {', '.join(REPAIRS)}{hint}")
         by_own = {
-            kind for kind, name, value in self._repairing() if value in ("auto", True) and value != _default(name)
+            kind
+            for kind, name, value in self._repairing()
+            if (value == "auto" or value is True) and value != _default(name)
         }
         return by_repair | by_own
 

@@ -26,7 +26,7 @@ from zssr.weights import Weights
 
 def key_of(data: bytes, settings: Settings, weights: Weights | None = None) -> str:
     """What a result depends on: the input's bytes, the settings, the version, the weights to begin with."""
-    said = json.dumps([settings.to_json(), __version__], sort_keys=True)
+    said = json.dumps([{**settings.to_json(), "kernel": settings.kernel}, __version__], sort_keys=True)
     begun = hashlib.sha256(packed(weights)).digest() if weights else b""
     return hashlib.sha256(hashlib.sha256(data).digest() + said.encode() + begun + _named_files(settings)).hexdigest()
 

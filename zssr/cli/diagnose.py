@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         " smaller, instead of whether it is soft",
     )  # fmt: skip
     parser.add_argument(
-        "--save-kernel", metavar="FILE", help="write the kernel of that to a .npy, .mat, .txt or .png file"
+        "--save-kernel", metavar="FILE", help="write the kernel that was found to a .npy, .mat, .txt or .png file"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace that file")
     return parser
@@ -56,9 +56,14 @@ def run(arguments: Sequence[str]) -> int:
             picture = load(job.path or sys.stdin.buffer.read())
             findings = diagnose_for(picture, settings.out_size(picture.size))
             if options.save_kernel:
-                damages = (finding.damage for finding in findings)
-                kernels = (damage.point_spread for damage in damages if damage is not None)
-                write_kernel(Path(options.save_kernel), next(kernel for kernel in kernels if kernel is not None))
+                if settings.out_size(picture.size) == picture.size:
+                    raise SettingsError(
+                        f"{job.path}: is not enlarged by --scale {options.scale}, so there is no kernel"
+                    )
+                damage = findings[0].damage  # of the downscaling
+                assert damage is not None
+                assert damage.point_spread is not None
+                write_kernel(Path(options.save_kernel), damage.point_spread)
         except ZssrError as error:
             failures.append(str(error))
             complain(error, SOME_FAILED)

@@ -84,9 +84,9 @@ def hides_kernel(damages: Iterable[Degradation | None]) -> str:
     """What of these damages, in a word, hides how sharp a picture was before; empty where none does."""
     for damage in damages:
         if isinstance(damage, Jpeg) and nearest_quality(damage.tables[0]) < NOISE_SURVIVES:
-            return "compression"
+            return "the compression"
         if isinstance(damage, Noise) and _hides_blur(damage):
-            return "noise"
+            return "the noise"
     return ""
 
 

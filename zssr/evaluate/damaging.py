@@ -12,7 +12,7 @@ from zssr.damages import KINDS, Damaged, Trial
 from zssr.errors import SettingsError, did_you_mean
 from zssr.image import Image, as_stored
 from zssr.resample import Scale, fit
-from zssr.settings import Settings
+from zssr.settings import AUTO, Settings
 
 # All by name, in the order in which they are done.
 TRIALS: dict[str, Trial] = {trial.name: trial for kind in KINDS for trial in kind.trials}
@@ -71,7 +71,8 @@ def damaged(
     seed = settings.seed + number if damage.placed else settings.seed
     rng = torch.Generator().manual_seed(seed)
     scale = [float(part) for part in factor]
-    case = Damaged(truth, truth.pixels[None], {"scale": scale, "kernel": settings.kernel})
+    kernel = "bicubic" if settings.kernel == AUTO else settings.kernel  # that of the damage, and given to the repair
+    case = Damaged(truth, truth.pixels[None], {"scale": scale, "kernel": kernel})
     stored = False
     for trial in damage.trials:
         if trial.stored and not stored:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from zssr.damages.blur.find import BlurredRegion, find_blur
 from zssr.damages.blur.operator import Blur
-from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, find_point_spread
-from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA, Gaussian
+from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, contradicts, find_point_spread
+from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA
 from zssr.damages.downscale.kernel_files import read_kernel
 from zssr.damages.kind import Damaged, Finding, Kind, Trial, number
 from zssr.damages.region import Region, random_square, region_of_area
@@ -31,12 +30,11 @@ def _find_whole(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     spread = find_point_spread(pixels, OWN_SIZE)
     if spread is None or not spread.exceeds(LEAST_OF_OWN_SIZE, spread.gaussian.minor):
         return []
-    gaussian = spread.gaussian
-    if gaussian.major < gaussian.minor * (1 + 2 * spread.error):  # no longer than may be by chance
-        sigma = math.sqrt(gaussian.major * gaussian.minor)
-        gaussian = Gaussian(sigma, sigma)
+    gaussian = spread.without_chance.rounded()
+    if contradicts(pixels, gaussian, 1):
+        return []
     words = f"softness, as of a Gaussian blur of {gaussian.words}"
-    return [Finding("softness", words, spread.confidence, Blur(gaussian.rounded().name))]
+    return [Finding("softness", words, spread.confidence, Blur(gaussian.name))]
 
 
 def _whole_settled(parts: Sequence[Blur], settings: Settings) -> Sequence[Blur]:

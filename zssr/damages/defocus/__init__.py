@@ -82,6 +82,12 @@ class Defocus(Degradation):
             x, last = (x + _filtered(misfit, step)).clamp_(0, 1), error
         return x
 
+    @property
+    def point_spread(self) -> Tensor:
+        line = torch.arange(-math.ceil(self.radius + 1), math.ceil(self.radius + 1) + 1, dtype=torch.float64)
+        disc = (self.radius + 0.5 - torch.hypot(line[:, None], line)).clamp(0, 1)
+        return disc / disc.sum()
+
     def misfit(self, y: Tensor) -> float:
         """How far y is from anything that this disc can have made: root mean square, in grey levels."""
         again = self.degrade(self.base(y, size_of(y)).clamp_(0, 1))

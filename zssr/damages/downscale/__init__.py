@@ -8,7 +8,14 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from zssr.damages.downscale.find import LEAST_OF_SMALL, SMALL, TOLD_BICUBIC, find_point_spread
+from zssr.damages.downscale.find import (
+    LEAST_OF_SMALL,
+    OWN_SIZE,
+    SMALL,
+    TOLD_BICUBIC,
+    contradicts,
+    find_point_spread,
+)
 from zssr.damages.downscale.kernel import Kernel
 from zssr.damages.downscale.kernel_files import check_kernel_file, read_kernel, write_kernel
 from zssr.damages.downscale.operator import Downscale
@@ -24,30 +31,33 @@ def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kern
     scale: (vertical, horizontal) size of the picture over that of the result. hidden_by: what hides sharpness, in a
     word. Returns the kernel, and what to say.
     """
-    kernel: Kernel = "bicubic"
-    spread = find_point_spread(pixels, SMALL)
+    bicubic = Downscale(scale)
+    spread = find_point_spread(pixels, SMALL, OWN_SIZE)
     if spread is None:
-        words, confidence = "too little of it to read how it was made smaller: taken for bicubic", 0.0
-    elif not spread.exceeds(LEAST_OF_SMALL, spread.gaussian.major):
-        words, confidence = f"the {hidden_by} hides how it was made smaller: taken for bicubic", 0.5
-        if not hidden_by:
-            words, confidence = "as sharp as bicubic interpolation leaves a picture", TOLD_BICUBIC
-    else:
-        vertical, horizontal = (float(1 / factor) for factor in scale)
-        enlarged = spread.gaussian.scaled(vertical, horizontal).rounded()
-        words = f"made smaller with a Gaussian of {enlarged.words}, give or take {100 * spread.error:.0f} %"
-        confidence = spread.confidence
-        if confidence >= SURE:
-            kernel = enlarged.name
-        else:
-            words = f"perhaps {words}: not sure, taken for bicubic"
-    return kernel, Finding("downscale", words, confidence, Downscale(scale, kernel))
+        words = "too small, or too much of it black or white, to read how it was made smaller: taken for bicubic"
+        return "bicubic", Finding("downscale", words, 0.0, bicubic)
+    if not spread.exceeds(LEAST_OF_SMALL, spread.gaussian.major):
+        if hidden_by or not spread.is_sharp:
+            words = f"{hidden_by or 'it'} hides how it was made smaller: taken for bicubic"
+            return "bicubic", Finding("downscale", words, 0.5, bicubic)
+        words = "as sharp as bicubic interpolation leaves a picture"
+        return "bicubic", Finding("downscale", words, TOLD_BICUBIC, bicubic)
+    gaussian = spread.without_chance
+    enlarged = gaussian.scaled(*(float(1 / factor) for factor in scale)).rounded()
+    words = f"made smaller with a Gaussian of {enlarged.words}, give or take {100 * spread.error:.0f} %"
+    if spread.confidence < SURE:
+        return "bicubic", Finding("downscale", f"perhaps {words}: taken for bicubic", spread.confidence, bicubic)
+    if contradicts(pixels, gaussian, 2):
+        words = f"too sharp for what its spectrum looks like, {words}: taken for bicubic"
+        return "bicubic", Finding("downscale", words, 0.5, bicubic)
+    return enlarged.name, Finding("downscale", words, spread.confidence, Downscale(scale, enlarged.name))
 
 
 def _make_smaller(case: Damaged, factor: float, rng: torch.Generator, folder: str) -> Damaged:
     """By the factors and the kernel of the settings."""
     vertical, horizontal = (Fraction(part).limit_denominator(1000) for part in case.settings["scale"])
-    kernel: Kernel = read_kernel(case.settings["kernel"]) or "bicubic"
+    kernel = read_kernel(case.settings["kernel"])
+    assert kernel is not None  # is given
     x = Downscale((1 / vertical, 1 / horizontal), kernel).degrade(case.image.pixels[None])
     return dataclasses.replace(case, image=dataclasses.replace(case.image, pixels=x[0]), plain=x)
 

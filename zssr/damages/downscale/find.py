@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from zssr.damages.downscale.gaussian import SMALLEST_SIGMA, Gaussian
+from zssr.damages.downscale.operator import Downscale
 from zssr.damages.downscale.spectrum import SpectralFit, fit_spectrum
 
 Array = NDArray[np.float64]
@@ -24,27 +27,35 @@ class Calibration:
     """What a fit is multiplied with to be right on the average of photographs; see `features`.
 
     widths: for the standard deviation along a direction. error: for the logarithm of the relative error of the widths.
+    widest: the largest width of a fit, in pixels, that it was measured for.
     """
 
     widths: tuple[float, ...]
     error: tuple[float, ...]
+    widest: float = math.inf
 
 
 # Measured by tests/calibrate_kernel.py on photographs: made smaller by kernels of their own, or blurred as they are.
 SMALL = Calibration(
     widths=(0.579, -0.1796, 0.0072, 0.0589, -0.0094, -0.3783, 0.6223, -0.0057, -0.0118, -0.0008, 0.2047),
     error=(0.087, -1.002, 0.067, 0.04, -2.279),
+    widest=1.1,
 )
 OWN_SIZE = Calibration(
     widths=(0.101, 0.2528, 0.0945, -0.0283, 0.1568, -0.0194, 0.11, -0.0013, 0.005, 0.0101, 0.9546),
     error=(0.065, -0.22, 0.167, -0.071, -0.542),
+    widest=2.8,
 )
 # An error of the widths by so many pixels, or such a share, whichever is more, does little harm.
 HARMLESS, HARMLESS_SHARE = 0.12, 0.2
 # Pixels. Photographs that bicubic interpolation had made smaller showed less, but for three of a hundred; those that
-# nothing had blurred showed less, but for one of a hundred.
-LEAST_OF_SMALL, LEAST_OF_OWN_SIZE = 0.55, 0.72
+# nothing had blurred showed less, but for one of a hundred. MOST_OF_SHARP: surely not more than as sharp as bicubic.
+LEAST_OF_SMALL, LEAST_OF_OWN_SIZE, MOST_OF_SHARP = 0.55, 0.72, 0.9
 TOLD_BICUBIC = 0.97
+# Grey levels. Of photographs and what was read of their kernels it was below 1.7, with noise of up to 4 grey levels;
+# drawn edges were sharper than what was read from their spectrum could leave them, by 2.5 and more.
+LARGEST_MISFIT = 2.0
+PROBES, PROBE_SIDE, PROBE_BORDER, PROBE_STEPS = 4, 64, 8, 15
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,20 @@ class PointSpread:
     def exceeds(self, pixels: float, width: float) -> bool:
         """Whether a width is larger than so many pixels, by more than its error."""
         return width * (1 - self.error) > pixels
+
+    @property
+    def is_sharp(self) -> bool:
+        """Whether no width can be much more than what bicubic interpolation leaves."""
+        return self.gaussian.major * (1 + self.error) < MOST_OF_SHARP
+
+    @property
+    def without_chance(self) -> Gaussian:
+        """Round, where one axis is no longer than it may be by chance: that has all symmetries."""
+        gaussian = self.gaussian
+        if gaussian.major > gaussian.minor * (1 + 2 * self.error):
+            return gaussian
+        sigma = math.sqrt(gaussian.major * gaussian.minor)
+        return Gaussian(sigma, sigma)
 
 
 def features(fit: SpectralFit) -> Array:
@@ -87,7 +112,40 @@ def point_spread_of(fit: SpectralFit, calibration: Calibration) -> PointSpread:
     return PointSpread(gaussian, math.exp(float(error_features(fit, gaussian) @ calibration.error)))
 
 
-def find_point_spread(pixels: Tensor, calibration: Calibration) -> PointSpread | None:
-    """That of a picture (C, H, W) in [0, 1]; None where it is too small to tell."""
+def find_point_spread(pixels: Tensor, *calibrations: Calibration) -> PointSpread | None:
+    """That of a picture (C, H, W) in [0, 1]; None where too little of it says anything, see `fit_spectrum`.
+
+    calibrations: the first that was measured for so wide a fit is taken; of wider ones nothing sure is known.
+    """
     fit = fit_spectrum(pixels)
-    return None if fit is None else point_spread_of(fit, calibration)
+    if fit is None:
+        return None
+    width = math.sqrt(max(0.0, float(fit.covariance[[0, 2]].mean())))
+    fitting = [calibration for calibration in calibrations if width <= calibration.widest]
+    spread = point_spread_of(fit, fitting[0] if fitting else calibrations[-1])
+    return spread if fitting else PointSpread(spread.gaussian, 1.0)
+
+
+def contradicts(pixels: Tensor, gaussian: Gaussian, factor: int) -> bool:
+    """Whether a picture (C, H, W) in [0, 1] has edges that are too sharp to be what a Gaussian left of anything.
+
+    gaussian: in pixels of the picture. factor: how many times larger the picture before may be; 1 or 2.
+    """
+    scale = (Fraction(1, factor), Fraction(1, factor))
+    damage = Downscale(scale, gaussian.scaled(factor, factor).name)
+    probes = _sharpest(pixels.mean(0)[None, None])
+    size = (factor * probes.shape[-2], factor * probes.shape[-1])
+    estimate = damage.base(probes, size).clamp_(0, 1)
+    for _ in range(PROBE_STEPS):
+        estimate = damage.plain(probes - damage.degrade(estimate), size).add_(estimate).clamp_(0, 1)
+    misfit = (damage.degrade(estimate) - probes)[..., PROBE_BORDER:-PROBE_BORDER, PROBE_BORDER:-PROBE_BORDER]
+    return float(misfit.square().mean((1, 2, 3)).sqrt().max()) * 255 > LARGEST_MISFIT
+
+
+def _sharpest(grey: Tensor) -> Tensor:
+    """(n, 1, side, side) pieces of a picture (1, 1, H, W) with the largest second differences."""
+    side = min(PROBE_SIDE, *grey.shape[-2:])
+    rows, columns = (range(0, length - side + 1, side) for length in grey.shape[-2:])
+    pieces = torch.cat([grey[..., y : y + side, x : x + side] for y in rows for x in columns])
+    sharpness = pieces.diff(n=2, dim=-1).square().mean((1, 2, 3)) + pieces.diff(n=2, dim=-2).square().mean((1, 2, 3))
+    return pieces[sharpness.topk(min(PROBES, len(pieces))).indices]

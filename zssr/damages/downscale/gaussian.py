@@ -83,7 +83,7 @@ class Gaussian:
     def scaled(self, vertical: float, horizontal: float) -> Self:
         """What it is when pixels become so many times smaller in each direction."""
         if self.round and vertical == horizontal:
-            sigma = max(SMALLEST_SIGMA, self.major * vertical)
+            sigma = min(max(SMALLEST_SIGMA, self.major * vertical), LARGEST_SIGMA)
             return type(self)(sigma, sigma)
         rows, mixed, columns = self.covariance
         return self.of_covariance(rows * vertical**2, mixed * vertical * horizontal, columns * horizontal**2)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = (0.299, 0.587, 0.114)
 WINDOW = 64  # pixels: side of the windows whose spectra are averaged
 FEWEST_WINDOWS, MOST_WINDOWS = 4, 400  # too few say nothing; more would change nothing
 SATURATED = 0.05  # share of black or white pixels in a window from which it is left out
@@ -33,9 +33,9 @@ SMALLEST_POWER = 1e-3  # grey levels²
 
 @dataclass(frozen=True)
 class SpectralFit:
-    """covariance: (vertical, mixed, horizontal) variance of the spread in pixels², as the model has it. deviation: its
-    standard deviations, of which the spectrum knows. exponent: of the scene's power. noise: its power over the scene's
-    at a frequency of exp(-1.5). windows: how many were used."""
+    """covariance: (vertical, mixed, horizontal) variance of the spread in pixels², as the model has it. deviation: how
+    uncertain each of them is, as far as the spectrum tells. exponent: of the scene's power. noise: its power over the
+    scene's at a frequency of exp(-1.5). windows: how many were used."""
 
     covariance: Array
     deviation: Array
@@ -78,8 +78,8 @@ def fit_spectrum(pixels: Tensor) -> SpectralFit | None:
 
 def _mean_periodogram(pixels: Tensor) -> tuple[Array, int]:
     """(WINDOW, WINDOW) of grey levels², and of how many windows."""
-    picture = pixels.detach().cpu().double().numpy() * 255
-    grey = np.tensordot(LUMA, picture, 1) if len(picture) == 3 else picture.mean(0)
+    shares = LUMA if len(pixels) == 3 else [1 / len(pixels)] * len(pixels)
+    grey = sum(share * 255 * plane.detach().cpu() for share, plane in zip(shares, pixels, strict=True)).numpy()
     if min(grey.shape) < WINDOW:
         return np.zeros((WINDOW, WINDOW)), 0
     step = max(WINDOW // 2, math.ceil(math.sqrt(grey.size / MOST_WINDOWS)))
@@ -93,7 +93,7 @@ def _mean_periodogram(pixels: Tensor) -> tuple[Array, int]:
     frequency = np.hypot(np.fft.fftfreq(WINDOW)[:, None], np.fft.fftfreq(WINDOW))
     coarse = (frequency > 0.05) & (frequency < 0.12)
     total, weights = np.zeros((WINDOW, WINDOW)), 0.0
-    for window in windows[used]:
+    for window in windows[used].astype(np.float64):
         mean = np.average(window, weights=taper)
         power = np.abs(np.fft.fft2((window - mean) * taper)) ** 2 / (taper**2).sum()
         weight = (power[coarse].mean() + 1) ** CONTRAST_SHARE
