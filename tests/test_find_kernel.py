@@ -82,6 +82,12 @@ def test_what_is_no_kernel_is_refused(name: str) -> None:
         read_kernel(name)
 
 
+def test_an_empty_file_is_no_kernel(tmp_path: Path) -> None:
+    (tmp_path / "k.txt").write_text("\n")
+    with pytest.raises(KernelError, match=r"k.txt: holds nothing"):
+        read_kernel(str(tmp_path / "k.txt"))
+
+
 @pytest.mark.parametrize("suffix", ["npy", "mat", "txt", "png"])
 def test_a_kernel_is_read_as_it_was_written(tmp_path: Path, suffix: str) -> None:
     weights = Gaussian(2.0, 1.0, 30.0).weights()
@@ -235,6 +241,7 @@ def test_diagnose_tells_and_saves_the_kernel(tmp_path: Path, capsys: pytest.Capt
     [
         (["--save-kernel", "k.npy"], "save_kernel: give one picture, and --scale with the factor of the kernel"),
         (["--scale", "2", "--save-kernel", "k.gif"], "save_kernel k.gif: must end with .mat, .npy, .txt, .png"),
+        (["--scale", "2", "--save-kernel", "a.png", "--overwrite"], "save_kernel a.png: is the picture itself"),
         (["--scale", "0.5"], "scale"),
     ],
 )
@@ -333,3 +340,23 @@ def test_a_scale_that_changes_nothing_has_no_kernel(tmp_path: Path, capsys: pyte
     assert main(["diagnose", str(picture), "--scale", "1.001", "--save-kernel", str(tmp_path / "k.npy")]) == 1
     assert "is not enlarged by --scale 1.001" in capsys.readouterr().err
     assert not (tmp_path / "k.npy").exists()
+
+
+def test_sixteen_bits_are_read_as_eight() -> None:
+    soft = Blur("gaussian:1.6").degrade(zssr.load(EXAMPLES / "cat.png").pixels[None])
+    kernels = [softness(Image(as_stored(soft, peak)[0]))[0].kernel for peak in (255, 65535)]
+    assert Gaussian.named(str(kernels[0])).major == pytest.approx(Gaussian.named(str(kernels[1])).major, rel=0.03)
+
+
+@pytest.mark.parametrize("degradation", [Defocus(4.2), Blur(((1.0,) * 9,)), Noise(4.0)])
+def test_what_is_no_gaussian_is_not_called_sharp(degradation: Degradation) -> None:
+    pixels = damaged("cat.png", Blur("gaussian:1.5"), degradation).pixels
+    kernel, finding = find_kernel(pixels, HALF)
+    assert kernel != "bicubic" or not finding.sure
+
+
+def test_a_kernel_too_wide_for_the_edges_is_made_narrower() -> None:
+    (blur,) = softness(damaged("coffee.png", Blur("gaussian:2.0,0.9,30")))
+    found = Gaussian.named(str(blur.kernel))
+    assert 1.2 < found.major < 2.3
+    assert found.minor < 1.4

@@ -18,7 +18,7 @@ from zssr.targets import find
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "zssr diagnose",
-        "zssr diagnose INPUT [INPUT ...] [--scale S] [--save-kernel FILE] [--json]",
+        "zssr diagnose INPUT [INPUT ...] [--scale S] [--save-kernel FILE [--overwrite]] [--json]",
         "Say what happened to a picture: softness, compression, noise, mosaics, blurred parts, scratches; and how sure"
         " that is.\nScratches are only guessed at; zssr repairs them when --scratches asks for it.",
     )
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     from zssr.files import load
 
     try:
-        settings = _checked(options, len(jobs))
+        settings = _checked(options, [job.path for job in jobs])
     except ZssrError as error:
         return complain(error, BAD_USAGE)
     for job in jobs:
@@ -79,13 +79,13 @@ def run(arguments: Sequence[str]) -> int:
     return SOME_FAILED if failures else DONE
 
 
-def _checked(options: argparse.Namespace, pictures: int) -> Settings:
+def _checked(options: argparse.Namespace, pictures: Sequence[Path | None]) -> Settings:
     """Raises SettingsError for a scale that is none, and for a file that no kernel can be written to."""
     settings = make(scale=options.scale)
     if options.save_kernel:
         from zssr.damages.downscale import check_kernel_file
 
-        if pictures != 1 or settings.factor() == (1, 1):
+        if len(pictures) != 1 or settings.factor() == (1, 1):
             raise SettingsError("save_kernel: give one picture, and --scale with the factor of the kernel")
-        check_kernel_file(options.save_kernel, options.overwrite)
+        check_kernel_file(options.save_kernel, pictures[0], options.overwrite)
     return settings

@@ -35,7 +35,7 @@ examples:
   zssr photo.png --mask holes.png              fills what is white in the mask
   zssr scans/ -o large/ --quality best         a folder, its tree kept
   zssr photo.png --size 1920x --budget 30      to a width, in about 30 seconds
-  zssr photo.png --kernel blur.mat             made smaller with a known kernel
+  zssr photo.png --scale 2 --kernel blur.mat   made smaller with a known kernel
 other commands (zssr COMMAND -h explains):
   zssr batch config.json                       many pictures, many settings, to the end
   zssr diagnose photo.jpg                      what happened to a picture, and how sure that is

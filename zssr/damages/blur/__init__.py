@@ -10,10 +10,10 @@ from torch import Tensor
 
 from zssr.damages.blur.find import BlurredRegion, find_blur
 from zssr.damages.blur.operator import Blur
-from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, contradicts, find_point_spread
+from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, find_point_spread, widest_possible
 from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA
 from zssr.damages.downscale.kernel_files import read_kernel
-from zssr.damages.kind import Damaged, Finding, Kind, Trial, number
+from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
 from zssr.damages.region import Region, random_square, region_of_area
 from zssr.errors import KernelError, SettingsError
 from zssr.image import Image, as_stored, fill_hidden
@@ -30,9 +30,10 @@ def _find_whole(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     spread = find_point_spread(pixels, OWN_SIZE)
     if spread is None or not spread.exceeds(LEAST_OF_OWN_SIZE, spread.gaussian.minor):
         return []
-    gaussian = spread.without_chance.rounded()
-    if contradicts(pixels, gaussian, 1):
+    gaussian = spread.without_chance if spread.confidence < SURE else widest_possible(pixels, spread, 1)
+    if gaussian is None or gaussian.minor < LEAST_OF_OWN_SIZE:
         return []
+    gaussian = gaussian.rounded()
     words = f"softness, as of a Gaussian blur of {gaussian.words}"
     return [Finding("softness", words, spread.confidence, Blur(gaussian.name))]
 

@@ -13,8 +13,8 @@ from zssr.damages.downscale.find import (
     OWN_SIZE,
     SMALL,
     TOLD_BICUBIC,
-    contradicts,
     find_point_spread,
+    widest_possible,
 )
 from zssr.damages.downscale.kernel import Kernel
 from zssr.damages.downscale.kernel_files import check_kernel_file, read_kernel, write_kernel
@@ -38,18 +38,21 @@ def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kern
         return "bicubic", Finding("downscale", words, 0.0, bicubic)
     if not spread.exceeds(LEAST_OF_SMALL, spread.gaussian.major):
         if hidden_by or not spread.is_sharp:
-            words = f"{hidden_by or 'it'} hides how it was made smaller: taken for bicubic"
+            hidden_by = hidden_by or "noise, or a blur of another shape than a Gaussian's,"
+            words = f"{hidden_by} hides how it was made smaller: taken for bicubic"
             return "bicubic", Finding("downscale", words, 0.5, bicubic)
         words = "as sharp as bicubic interpolation leaves a picture"
         return "bicubic", Finding("downscale", words, TOLD_BICUBIC, bicubic)
-    gaussian = spread.without_chance
-    enlarged = gaussian.scaled(*(float(1 / factor) for factor in scale)).rounded()
-    words = f"made smaller with a Gaussian of {enlarged.words}, give or take {100 * spread.error:.0f} %"
+    factors = [float(1 / factor) for factor in scale]
     if spread.confidence < SURE:
-        return "bicubic", Finding("downscale", f"perhaps {words}: taken for bicubic", spread.confidence, bicubic)
-    if contradicts(pixels, gaussian, 2):
-        words = f"too sharp for what its spectrum looks like, {words}: taken for bicubic"
+        words = f"perhaps made smaller with a Gaussian of {spread.without_chance.scaled(*factors).words}"
+        return "bicubic", Finding("downscale", f"{words}: taken for bicubic", spread.confidence, bicubic)
+    gaussian = widest_possible(pixels, spread, 2)
+    if gaussian is None:
+        words = "has edges that are too sharp for what its spectrum looks like: taken for bicubic"
         return "bicubic", Finding("downscale", words, 0.5, bicubic)
+    enlarged = gaussian.scaled(*factors).rounded()
+    words = f"made smaller with a Gaussian of {enlarged.words}, give or take {100 * spread.error:.0f} %"
     return enlarged.name, Finding("downscale", words, spread.confidence, Downscale(scale, enlarged.name))
 
 

@@ -51,6 +51,7 @@ HARMLESS, HARMLESS_SHARE = 0.12, 0.2
 # Pixels. Photographs that bicubic interpolation had made smaller showed less, but for three of a hundred; those that
 # nothing had blurred showed less, but for one of a hundred. MOST_OF_SHARP: surely not more than as sharp as bicubic.
 LEAST_OF_SMALL, LEAST_OF_OWN_SIZE, MOST_OF_SHARP = 0.55, 0.72, 0.9
+MOST_NOISE_OF_SHARP = -6.5  # see SpectralFit; photographs have -7.7 and less, noise of three grey levels makes it -5
 TOLD_BICUBIC = 0.97
 # Grey levels. Of photographs and what was read of their kernels it was below 1.7, with noise of up to 4 grey levels;
 # drawn edges were sharper than what was read from their spectrum could leave them, by 2.5 and more.
@@ -60,10 +61,12 @@ PROBES, PROBE_SIDE, PROBE_BORDER, PROBE_STEPS = 4, 64, 8, 15
 
 @dataclass(frozen=True)
 class PointSpread:
-    """The point spread function of a picture. gaussian: in its own pixels. error: expected of its widths, relative."""
+    """The point spread function of a picture. gaussian: in its own pixels. error: expected of its widths, relative;
+    infinite where it is wider than what the calibration was measured for. noise: see SpectralFit."""
 
     gaussian: Gaussian
     error: float
+    noise: float
 
     @property
     def confidence(self) -> float:
@@ -73,18 +76,18 @@ class PointSpread:
 
     def exceeds(self, pixels: float, width: float) -> bool:
         """Whether a width is larger than so many pixels, by more than its error."""
-        return width * (1 - self.error) > pixels
+        return math.isinf(self.error) or width * (1 - self.error) > pixels
 
     @property
     def is_sharp(self) -> bool:
-        """Whether no width can be much more than what bicubic interpolation leaves."""
-        return self.gaussian.major * (1 + self.error) < MOST_OF_SHARP
+        """Whether no width can be much more than what bicubic interpolation leaves, and no noise hides it."""
+        return self.gaussian.major * (1 + self.error) < MOST_OF_SHARP and self.noise < MOST_NOISE_OF_SHARP
 
     @property
     def without_chance(self) -> Gaussian:
         """Round, where one axis is no longer than it may be by chance: that has all symmetries."""
         gaussian = self.gaussian
-        if gaussian.major > gaussian.minor * (1 + 2 * self.error):
+        if math.isinf(self.error) or gaussian.major > gaussian.minor * (1 + 2 * self.error):
             return gaussian
         sigma = math.sqrt(gaussian.major * gaussian.minor)
         return Gaussian(sigma, sigma)
@@ -109,7 +112,7 @@ def point_spread_of(fit: SpectralFit, calibration: Calibration) -> PointSpread:
     widths = np.maximum(features(fit) @ calibration.widths, SMALLEST_SIGMA)
     covariance, *_ = np.linalg.lstsq(DIRECTIONS, widths**2, rcond=None)
     gaussian = Gaussian.of_covariance(*covariance.tolist())
-    return PointSpread(gaussian, math.exp(float(error_features(fit, gaussian) @ calibration.error)))
+    return PointSpread(gaussian, math.exp(float(error_features(fit, gaussian) @ calibration.error)), fit.noise)
 
 
 def find_point_spread(pixels: Tensor, *calibrations: Calibration) -> PointSpread | None:
@@ -123,7 +126,21 @@ def find_point_spread(pixels: Tensor, *calibrations: Calibration) -> PointSpread
     width = math.sqrt(max(0.0, float(fit.covariance[[0, 2]].mean())))
     fitting = [calibration for calibration in calibrations if width <= calibration.widest]
     spread = point_spread_of(fit, fitting[0] if fitting else calibrations[-1])
-    return spread if fitting else PointSpread(spread.gaussian, 1.0)
+    if fitting:
+        return spread
+    return PointSpread(Gaussian.of_covariance(*fit.covariance.tolist()), math.inf, fit.noise)
+
+
+def widest_possible(pixels: Tensor, spread: PointSpread, factor: int) -> Gaussian | None:
+    """The Gaussian that was read, or 0.8 times as wide, if the picture is too sharp for it; None if for that too.
+
+    See `contradicts`. Too narrow a kernel costs less than too wide a one.
+    """
+    for share in (1.0, 0.8):
+        gaussian = spread.without_chance.scaled(share, share)
+        if not contradicts(pixels, gaussian, factor):
+            return gaussian
+    return None
 
 
 def contradicts(pixels: Tensor, gaussian: Gaussian, factor: int) -> bool:

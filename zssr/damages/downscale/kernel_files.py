@@ -53,7 +53,7 @@ def _gaussian(name: str) -> str:
     except (KernelError, ValueError):
         raise KernelError(
             f"kernel '{name}': use auto, a file, {', '.join(KERNELS)}, or gaussian:SIGMA or gaussian:MAJOR,MINOR,ANGLE,"
-            f" widths {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}"
+            f" MAJOR not below MINOR, widths {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}"
         ) from None
     return name
 
@@ -65,6 +65,12 @@ def _read_mat(path: Path) -> np.ndarray:
             return np.asarray(content[key], np.float64)
     keys = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
     raise KernelError(f"no key 'Kernel' or 'kernel' (it holds {keys})")
+
+
+def _read_txt(path: Path) -> np.ndarray:
+    if not path.read_text().strip():
+        raise KernelError("holds nothing")
+    return np.loadtxt(path, dtype=np.float64, ndmin=2)
 
 
 def _read_png(path: Path) -> np.ndarray:
@@ -90,14 +96,16 @@ def _write_png(path: Path, weights: np.ndarray) -> None:
 _FORMATS: dict[str, tuple[Callable[[Path], np.ndarray], Callable[[Path, np.ndarray], None]]] = {
     ".mat": (_read_mat, _write_mat),
     ".npy": (lambda path: np.asarray(np.load(path, allow_pickle=False), np.float64), _write_npy),
-    ".txt": (lambda path: np.loadtxt(path, dtype=np.float64, ndmin=2), np.savetxt),
+    ".txt": (_read_txt, np.savetxt),
     ".png": (_read_png, _write_png),
 }
 SUFFIXES = tuple(_FORMATS)
 
 
-def check_kernel_file(name: str, overwrite: bool) -> None:
-    """Raises SettingsError for a name that a kernel cannot be written to."""
+def check_kernel_file(name: str, picture: Path | None, overwrite: bool) -> None:
+    """Raises SettingsError for a name that a kernel cannot be written to. picture: that it is read from."""
+    if picture is not None and Path(name).exists() and Path(name).samefile(picture):
+        raise SettingsError(f"save_kernel {name}: is the picture itself")
     if Path(name).suffix.lower() not in SUFFIXES:
         raise SettingsError(f"save_kernel {name}: must end with {', '.join(SUFFIXES)}")
     if not overwrite and Path(name).exists():

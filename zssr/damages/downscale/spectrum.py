@@ -80,6 +80,7 @@ def _mean_periodogram(pixels: Tensor) -> tuple[Array, int]:
     """(WINDOW, WINDOW) of grey levels², and of how many windows."""
     shares = LUMA if len(pixels) == 3 else [1 / len(pixels)] * len(pixels)
     grey = sum(share * 255 * plane.detach().cpu() for share, plane in zip(shares, pixels, strict=True)).numpy()
+    grey = grey.round()  # the calibration is of whole grey levels, whatever the picture holds
     if min(grey.shape) < WINDOW:
         return np.zeros((WINDOW, WINDOW)), 0
     step = max(WINDOW // 2, math.ceil(math.sqrt(grey.size / MOST_WINDOWS)))
