@@ -37,13 +37,13 @@ class Calibration:
 
 # Measured by tests/calibrate_kernel.py on photographs: made smaller by kernels of their own, or blurred as they are.
 SMALL = Calibration(
-    widths=(0.579, -0.1796, 0.0072, 0.0589, -0.0094, -0.3783, 0.6223, -0.0057, -0.0118, -0.0008, 0.2047),
-    error=(0.087, -1.002, 0.067, 0.04, -2.279),
+    widths=(0.5847, -0.1814, 0.0073, 0.0594, -0.0095, -0.3821, 0.6285, -0.0057, -0.0119, -0.0008, 0.2067),
+    error=(0.209, -1.071, 0.045, 0.027, -2.132),
     widest=1.1,
 )
 OWN_SIZE = Calibration(
-    widths=(0.101, 0.2528, 0.0945, -0.0283, 0.1568, -0.0194, 0.11, -0.0013, 0.005, 0.0101, 0.9546),
-    error=(0.065, -0.22, 0.167, -0.071, -0.542),
+    widths=(0.1034, 0.2589, 0.0968, -0.0289, 0.1606, -0.0199, 0.1126, -0.0013, 0.0051, 0.0103, 0.9774),
+    error=(0.403, -0.99, 0.108, -0.062, -0.34),
     widest=2.8,
 )
 # An error of the widths by so many pixels, or such a share, whichever is more, does little harm.
