@@ -125,9 +125,8 @@ def find_point_spread(pixels: Tensor, *calibrations: Calibration) -> PointSpread
         return None
     width = math.sqrt(max(0.0, float(fit.covariance[[0, 2]].mean())))
     fitting = [calibration for calibration in calibrations if width <= calibration.widest]
-    spread = point_spread_of(fit, fitting[0] if fitting else calibrations[-1])
     if fitting:
-        return spread
+        return point_spread_of(fit, fitting[0])
     return PointSpread(Gaussian.of_covariance(*fit.covariance.tolist()), math.inf, fit.noise)
 
 
