@@ -19,7 +19,7 @@ from zssr import files
 from zssr.damages.downscale import Downscale
 from zssr.damages.downscale.find import DIRECTIONS, Calibration, error_features, features, point_spread_of
 from zssr.damages.downscale.gaussian import Gaussian
-from zssr.damages.downscale.spectrum import SpectralFit, fit_spectrum
+from zssr.damages.downscale.spectrum import LUMA, SpectralFit, fit_spectrum
 from zssr.image import as_stored
 
 SAMPLES = 4  # of each photograph
@@ -72,7 +72,7 @@ def samples(paths: list[Path], make, rng: np.random.Generator) -> list[tuple[Spe
     found = []
     for path in paths:
         whole = files.load(path).pixels
-        grey = torch.tensordot(torch.tensor([0.299, 0.587, 0.114]), whole, 1)[None, None]
+        grey = torch.tensordot(torch.tensor(LUMA), whole, 1)[None, None]
         for _ in range(SAMPLES):
             y, truth = make(grey, rng)
             side = int(np.exp(rng.uniform(*np.log(SIDES))))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zssr.damages.blur.find import BlurredRegion, find_blur
 from zssr.damages.blur.operator import Blur
-from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, find_point_spread, widest_possible
+from zssr.damages.downscale.find import LEAST_OF_OWN_SIZE, OWN_SIZE, consistent_gaussian, find_point_spread
 from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA
 from zssr.damages.downscale.kernel_files import read_kernel
 from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
@@ -30,7 +30,7 @@ def _find_whole(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     spread = find_point_spread(pixels, OWN_SIZE)
     if spread is None or not spread.exceeds(LEAST_OF_OWN_SIZE, spread.gaussian.minor):
         return []
-    gaussian = spread.without_chance if spread.confidence < SURE else widest_possible(pixels, spread, 1)
+    gaussian = spread.simplest if spread.confidence < SURE else consistent_gaussian(pixels, spread, 1)
     if gaussian is None or gaussian.minor < LEAST_OF_OWN_SIZE:
         return []
     gaussian = gaussian.rounded()

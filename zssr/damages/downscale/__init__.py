@@ -13,8 +13,8 @@ from zssr.damages.downscale.find import (
     OWN_SIZE,
     SMALL,
     TOLD_BICUBIC,
+    consistent_gaussian,
     find_point_spread,
-    widest_possible,
 )
 from zssr.damages.downscale.kernel import Kernel
 from zssr.damages.downscale.kernel_files import check_kernel_file, read_kernel, write_kernel
@@ -45,9 +45,9 @@ def find_kernel(pixels: Tensor, scale: Scale, hidden_by: str = "") -> tuple[Kern
         return "bicubic", Finding("downscale", words, TOLD_BICUBIC, bicubic)
     factors = [float(1 / factor) for factor in scale]
     if spread.confidence < SURE:
-        words = f"perhaps made smaller with a Gaussian of {spread.without_chance.scaled(*factors).words}"
+        words = f"perhaps made smaller with a Gaussian of {spread.simplest.scaled(*factors).words}"
         return "bicubic", Finding("downscale", f"{words}: taken for bicubic", spread.confidence, bicubic)
-    gaussian = widest_possible(pixels, spread, 2)
+    gaussian = consistent_gaussian(pixels, spread, 2)
     if gaussian is None:
         words = "has edges that are too sharp for what its spectrum looks like: taken for bicubic"
         return "bicubic", Finding("downscale", words, 0.5, bicubic)

@@ -53,8 +53,8 @@ HARMLESS, HARMLESS_SHARE = 0.12, 0.2
 LEAST_OF_SMALL, LEAST_OF_OWN_SIZE, MOST_OF_SHARP = 0.55, 0.72, 0.9
 MOST_NOISE_OF_SHARP = -6.5  # see SpectralFit; photographs have -7.7 and less, noise of three grey levels makes it -5
 TOLD_BICUBIC = 0.97
-# Grey levels. Of photographs and what was read of their kernels it was below 1.7, with noise of up to 4 grey levels;
-# drawn edges were sharper than what was read from their spectrum could leave them, by 2.5 and more.
+# Grey levels. Photographs, with noise of up to 4 grey levels, differed by less than 1.8 from what the kernel read from
+# them can have left; drawings and text by more than 6.
 LARGEST_MISFIT = 2.0
 PROBES, PROBE_SIDE, PROBE_BORDER, PROBE_STEPS = 4, 64, 8, 15
 
@@ -84,8 +84,8 @@ class PointSpread:
         return self.gaussian.major * (1 + self.error) < MOST_OF_SHARP and self.noise < MOST_NOISE_OF_SHARP
 
     @property
-    def without_chance(self) -> Gaussian:
-        """Round, where one axis is no longer than it may be by chance: that has all symmetries."""
+    def simplest(self) -> Gaussian:
+        """Round, if one axis may be longer by chance alone: a round kernel keeps all flips and rotations."""
         gaussian = self.gaussian
         if math.isinf(self.error) or gaussian.major > gaussian.minor * (1 + 2 * self.error):
             return gaussian
@@ -130,13 +130,13 @@ def find_point_spread(pixels: Tensor, *calibrations: Calibration) -> PointSpread
     return PointSpread(Gaussian.of_covariance(*fit.covariance.tolist()), math.inf, fit.noise)
 
 
-def widest_possible(pixels: Tensor, spread: PointSpread, factor: int) -> Gaussian | None:
+def consistent_gaussian(pixels: Tensor, spread: PointSpread, factor: int) -> Gaussian | None:
     """The Gaussian that was read, or 0.8 times as wide, if the picture is too sharp for it; None if for that too.
 
     See `contradicts`. Too narrow a kernel costs less than too wide a one.
     """
     for share in (1.0, 0.8):
-        gaussian = spread.without_chance.scaled(share, share)
+        gaussian = spread.simplest.scaled(share, share)
         if not contradicts(pixels, gaussian, factor):
             return gaussian
     return None

@@ -36,12 +36,14 @@ class Gaussian:
     def named(cls, name: str) -> Self:
         """By "gaussian:SIGMA" or "gaussian:MAJOR,MINOR,ANGLE". Raises KernelError for anything else."""
         kind, _, amounts = name.partition(":")
-        numbers = [float(amount) for amount in amounts.split(",")] if kind == "gaussian" else []
-        if len(numbers) == 3:
-            major, minor, angle = numbers
-            return cls(major, minor, angle % 180)
-        (sigma,) = numbers
-        return cls(sigma, sigma)
+        try:
+            numbers = [float(amount) for amount in amounts.split(",")]
+        except ValueError:
+            numbers = []
+        if kind != "gaussian" or len(numbers) not in (1, 3):
+            raise KernelError(f"'{name}' names no Gaussian")
+        major, minor, angle = numbers if len(numbers) == 3 else (numbers[0], numbers[0], 0.0)
+        return cls(major, minor, angle % 180)
 
     @classmethod
     def of_covariance(cls, vertical: float, mixed: float, horizontal: float) -> Self:

@@ -50,7 +50,7 @@ def read_kernel(source: str) -> Kernel | None:
 def _gaussian(name: str) -> str:
     try:
         Gaussian.named(name)
-    except (KernelError, ValueError):
+    except KernelError:
         raise KernelError(
             f"kernel '{name}': use auto, a file, {', '.join(KERNELS)}, or gaussian:SIGMA or gaussian:MAJOR,MINOR,ANGLE,"
             f" MAJOR not below MINOR, widths {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}"
