@@ -35,6 +35,7 @@ LAYERS = {
         {"diagnose", "examples"},
         {"damages", "preview", "source"},
         {"apply", "files", "pyramid", "targets", "weights"},
+        {"patch_groups"},
         {"cluster", "dct_shrinkage", "device", "image", "network", "settings"},
         {"dihedral", "errors", "features", "formats", "metrics", "resample", "version"},
     ],

@@ -22,8 +22,9 @@ import torch
 from zssr.cli import main
 from zssr.errors import OutputError, PictureError, PriorError, SettingsError, ZssrError
 from zssr.priors.cards import FAMILIES, load_weights, save_weights
+from zssr.priors.learner import rate
 from zssr.priors.pictures import find, load, pack, split
-from zssr.priors.pretrain import pretrain, rate
+from zssr.priors.pretrain import pretrain
 from zssr.priors.recipes import RECIPES, recipe_for
 from zssr.priors.samples import Holes, Pairs, Planes
 

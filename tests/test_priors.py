@@ -19,9 +19,9 @@ from zssr.errors import PriorError
 from zssr.examples import Analytic
 from zssr.image import Image
 from zssr.network import Network
-from zssr.priors import estimators, load_prior, load_priors
+from zssr.priors import load_prior, load_priors
 from zssr.priors.cards import FAMILIES, Card, save_weights, untrained
-from zssr.priors.estimators import InitialPrior, JpegPrior, RegionPrior
+from zssr.priors.estimators import InitialPrior, PlanesPrior, RegionPrior, planes
 from zssr.priors.families import Initial
 
 PARTS: dict[str, list[str]] = {"training": [], "validation": [], "test": []}
@@ -47,17 +47,17 @@ def small_jpeg(cat: Image) -> bytes:
 
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.role == "components"])
 def test_tiles_do_not_show(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prior = JpegPrior(weights(tmp_path / "a.safetensors", family, 0.02), "a")
+    prior = PlanesPrior(weights(tmp_path / "a.safetensors", family, 0.02), "a")
     x = torch.rand(1, 1, 200, 168, generator=torch.Generator().manual_seed(0))
     steps = torch.tensor(standard_tables(20)[0]).reshape(8, 8).float()
     whole = prior.restore(x, steps)
-    monkeypatch.setattr(estimators, "TILE", 64)
+    monkeypatch.setattr(planes, "TILE", 64)
     assert (whole - prior.restore(x, steps)).abs().max() < 1e-4
     assert (whole - x).abs().max() > 1e-3
 
 
 def test_passes(tmp_path: Path) -> None:
-    prior = JpegPrior(weights(tmp_path / "a.safetensors", "srcnn", 0.02), "a")
+    prior = PlanesPrior(weights(tmp_path / "a.safetensors", "srcnn", 0.02), "a")
     x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     steps = torch.tensor(standard_tables(20)[0]).reshape(8, 8).float()
     twice = prior.restore(prior.restore(x, steps), steps)
@@ -68,12 +68,12 @@ def test_passes(tmp_path: Path) -> None:
 def test_the_prior_takes_the_place_of_the_filter(cat: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def restore(self: JpegPrior, planes: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    def restore(self: PlanesPrior, planes: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         seen.append((tuple(planes.shape), float(steps[0, 0])))
         return planes + 0.02
 
-    monkeypatch.setattr(JpegPrior, "restore", restore)
-    prior = JpegPrior(weights(tmp_path / "a.safetensors", "srcnn", 0), "a")
+    monkeypatch.setattr(PlanesPrior, "restore", restore)
+    prior = PlanesPrior(weights(tmp_path / "a.safetensors", "srcnn", 0), "a")
     tables = standard_tables(20)
     jpeg = Jpeg(tables)
     x = cat.pixels[None, :, :80, :96]
@@ -124,7 +124,7 @@ def test_a_better_prior_is_used(small_jpeg: bytes, tmp_path: Path, monkeypatch: 
 
 
 def test_a_prior_that_harms_chroma_is_used_for_luma(small_jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def restore(self: JpegPrior, planes: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    def restore(self: PlanesPrior, planes: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         # Chroma is seen at half the size.
         return planes if max(planes.shape[-2:]) > 80 else planes + 0.1
 
@@ -134,7 +134,7 @@ def test_a_prior_that_harms_chroma_is_used_for_luma(small_jpeg: bytes, monkeypat
     changed = by_planes - jpeg.base(y, (32, 32))
     assert changed.amin() > 0.005
     assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-5  # luma alone
-    monkeypatch.setattr(JpegPrior, "restore", restore)
+    monkeypatch.setattr(PlanesPrior, "restore", restore)
     result = zssr.restore(small_jpeg, prior="jpegnet", **QUICK)
     assert any("jpegnet on luma alone" in note for note in result.notes)
 
@@ -169,7 +169,7 @@ def test_unknown_priors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(PriorError, match="is missing"):
         load_priors("jpegnet+")
     path = weights(tmp_path / "a+b,c.safetensors", "srcnn", 0)
-    assert isinstance(load_priors(str(path)).first, JpegPrior)
+    assert isinstance(load_priors(str(path)).estimator, PlanesPrior)
     for name in "ab":
         zssr.save(Image(torch.rand(3, 16, 16)), tmp_path / f"{name}.png")
     assert main([str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--prior", "nonsense"]) == 2
@@ -368,7 +368,7 @@ def test_initial_weights_for_another_network_or_another_damage(small: Image, goo
 def test_initial_weights_are_a_prior_of_their_own_kind(good: str) -> None:
     priors = load_priors(good)
     assert isinstance(priors.initial, InitialPrior)
-    assert priors.first is None
+    assert not priors.firsts
     assert isinstance(priors.estimator, Analytic)
     assert priors.used() == [priors.initial]
 
@@ -404,7 +404,7 @@ def test_evaluating_what_a_prior_was_trained_on(cat: Image, tmp_path: Path, caps
 
 
 def test_the_ensemble_treats_all_directions_alike(tmp_path: Path) -> None:
-    prior = JpegPrior(weights(tmp_path / "a.safetensors", "jpegnet", 0.02), "a")
+    prior = PlanesPrior(weights(tmp_path / "a.safetensors", "jpegnet", 0.02), "a")
     x = torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(0))
     steps = torch.arange(1.0, 65).reshape(8, 8)
     assert (prior.restore(x.mT.contiguous(), steps.T).mT - prior.restore(x, steps)).abs().max() > 1e-3

@@ -23,7 +23,7 @@ from zssr.errors import Cancelled, PictureError, SettingsError
 from zssr.files import encode, load
 from zssr.image import Image
 from zssr.plan import make_plan
-from zssr.priors import shipped
+from zssr.priors import AUTO, shipped
 from zssr.priors.cards import FAMILIES, load_weights
 from zssr.progress import Progress
 from zssr.repairs import repairs_for
@@ -83,9 +83,9 @@ def check(upload: UploadCheck) -> dict[str, Any]:
             f" over {MOST_A_STEP} times as long as the default; choose smaller ones"
         )
     read_kernel(settings.kernel)
-    for name in settings.prior.split("+") if settings.prior != "none" else ():
+    for name in settings.prior.split("+") if settings.prior not in ("none", AUTO) else ():
         if name not in shipped():
-            raise SettingsError(f"settings: prior '{name}': must be one of {', '.join(shipped())}, or none")
+            raise SettingsError(f"settings: prior '{name}': must be one of {', '.join(shipped())}, auto or none")
     picture = load(upload.data, upload.max_MB, upload.max_pixels)
     part, data = None, None
     if upload.part:

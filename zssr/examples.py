@@ -35,7 +35,13 @@ class Estimator(Protocol):
 
 
 class Analytic(Estimator):
-    """That of the damages themselves."""
+    """That of the damages themselves. thorough: their `thorough_base`, for whole pictures."""
+
+    def __init__(self, thorough: bool = False) -> None:
+        self.thorough = thorough
+
+    def undo(self, part: Degradation, y: Tensor, size: Size) -> Tensor:
+        return part.thorough_base(y, size) if self.thorough else part.base(y, size)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zssr.apply import Seen
+from zssr.examples import Analytic, Estimator
 from zssr.plan import Plan, Step
 from zssr.pyramid import Pyramid
 
@@ -25,17 +26,12 @@ class FirstEstimate:
         damage = self._plan.last.degradation.split()[1]
         if self._at_once:
             return damage.base(self.picture, self._plan.in_size)
-        first = self._plan.priors.first
-        settings = self._plan.settings
-        # Eight times the work, which no budget foresees.
-        if first is not None and settings.ensemble and settings.budget is None:
-            first = first.ensembled()
-        return (first or self._plan.priors.estimator)(damage, self.picture, self._plan.in_size)
+        return self._best_estimator(damage, self.picture, self._plan.in_size)
 
     def at(self, step: Step) -> Tensor:
         """(1, C, *step.size)."""
         if self._at_once:
-            return self._plan.priors.estimator(step.degradation, self.picture, step.size)
+            return self._best_estimator(step.degradation, self.picture, step.size)
         return step.degradation.split()[0].base(self.repaired, step.size)
 
     def seen(self, step: Step) -> Seen:
@@ -65,6 +61,16 @@ class FirstEstimate:
         undamaged = None if plan.undamaged is None else plan.undamaged.float().to(plan.sampling)
         repaired = self.repaired.clamp(0, 1).to(plan.sampling)
         return Pyramid(repaired, plan.last.degradation.split()[1].clean_scale, undamaged)
+
+    @functools.cached_property
+    def _best_estimator(self) -> Estimator:
+        """Of whole pictures: more work than for the examples, which no budget foresees."""
+        priors, settings = self._plan.priors, self._plan.settings
+        if settings.budget is not None:
+            return priors.estimator
+        if not priors.firsts:
+            return Analytic(thorough=True)
+        return (priors.ensembled() if settings.ensemble else priors).estimator
 
     @property
     def _at_once(self) -> bool:

@@ -19,7 +19,7 @@ from zssr.dihedral import IDENTITY
 from zssr.effort import EFFORTS, depth_for, steps_for, training_for
 from zssr.errors import PriorError, SettingsError
 from zssr.image import Image, fill_hidden
-from zssr.priors import Priors, load_priors
+from zssr.priors import Priors, fitting_priors
 from zssr.repairs import Repairs, repairs_for
 from zssr.resample import Size, ratio
 from zssr.resources import (
@@ -270,8 +270,8 @@ def _fitting_priors(
     settings: Settings, precision: torch.dtype, repairs: Repairs, enlarges: bool
 ) -> tuple[Priors, tuple[str, ...]]:
     """Those that are for what is to be undone, and notes on the others. Raises PriorError if only all will do."""
-    priors = load_priors(settings.prior, precision, settings.passes)
-    priors, unfit = priors.fitting(Chain(repairs.parts), enlarges or repairs.smaller is not None)
+    enlarges = enlarges or repairs.smaller is not None
+    priors, unfit = fitting_priors(settings.prior, Chain(repairs.parts), enlarges, precision, settings.passes)
     if unfit and settings.prior_strict:
         raise PriorError(f"{unfit[0]}; leave --prior-strict out to go on without")
     return priors, unfit

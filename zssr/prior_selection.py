@@ -13,6 +13,7 @@ from torch import Tensor
 from zssr.errors import PriorError
 from zssr.examples import Analytic, Estimator, Pair, draw_pair
 from zssr.plan import Plan
+from zssr.priors import PriorEstimator, Priors
 from zssr.pyramid import Pyramid
 from zssr.weights import Weights, new_network
 
@@ -80,16 +81,22 @@ def _error_of(estimator: Estimator, pairs: Sequence[Pair]) -> float:
 def _with_helpful_estimator(plan: Plan, pairs: SelfPairs) -> Plan:
     """The analytic first estimate instead of a prior's that does worse; or the prior's milder version, if that is the
     better of the two."""
-    first = plan.priors.first
-    if first is None:
+    kept: list[PriorEstimator] = []
+    if not plan.priors.firsts:
         return plan
-    with_prior, without = _error_of(first, pairs()), _error_of(Analytic(), pairs())
-    if with_prior > without and (milder := first.milder(plan.channels)) is not None:
-        with_milder = _error_of(milder, pairs())
-        if with_milder < with_prior:
-            first, with_prior = milder, with_milder
-    helps, note = _verdict(plan, first.label, with_prior, without)
-    return plan.with_priors(dataclasses.replace(plan.priors, first=first if helps else None), note)
+    without = _error_of(Analytic(thorough=True), pairs())
+    for first in plan.priors.firsts:
+        with_prior = _error_of(Priors((*kept, first)).estimator, pairs())
+        if with_prior > without and (milder := first.milder(plan.channels)) is not None:
+            with_milder = _error_of(Priors((*kept, milder)).estimator, pairs())
+            if with_milder < with_prior:
+                first, with_prior = milder, with_milder
+        helps, note = _verdict(plan, first.label, with_prior, without)
+        plan = plan.with_priors(plan.priors, note)
+        if helps:
+            kept.append(first)
+            without = with_prior
+    return plan.with_priors(dataclasses.replace(plan.priors, firsts=tuple(kept)))
 
 
 def _with_helpful_initial_weights(plan: Plan, pairs: SelfPairs) -> Plan:

@@ -52,7 +52,7 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     looked_for = asked | (_automatic() if settings.repair == "auto" else set())
     # A blur that is given, or that the kernel of the enlargement holds, would be undone twice; and priors are for
     # pictures with the one damage that they repair.
-    if enlarges or any(part.point_spread is not None for _, part in given) or settings.prior != "none":
+    if enlarges or any(part.point_spread is not None for _, part in given) or settings.prior not in ("none", "auto"):
         asked = asked - ONLY_OWN_SIZE if enlarges else asked
         looked_for -= ONLY_OWN_SIZE - asked
     named = {name.strip() for name in settings.repair.split(",")}

@@ -256,8 +256,8 @@ class Settings:
 
     prior: str = _setting(
         "none",
-        "networks trained on other pictures, as the first estimate or as initial weights: a name (zssr priors) or a"
-        " file, or two as in jpegnet+meta; NAME@HASH: only if its SHA-256 begins so",
+        "networks trained on other pictures, as the first estimate or as initial weights: auto for those that fit the"
+        " picture, a name (zssr priors) or a file, or two as in jpegnet+sr; NAME@HASH: only if its SHA-256 begins so",
         "prior",
         "text",
         "--prior",

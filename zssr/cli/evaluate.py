@@ -126,19 +126,19 @@ def _evaluated(
 
 def _parameters(priors: Sequence[str]) -> dict[str, int]:
     """Of each prior's networks; a prior that is none is told of before hours of work."""
-    from zssr.priors import load_priors
+    from zssr.priors import named_priors
 
-    return {prior: sum(one.parameters for one in load_priors(prior).used()) for prior in priors}
+    return {prior: sum(one.parameters for one in named_priors(prior)) for prior in priors}
 
 
 def _part_of(part: str, priors: Sequence[str]) -> frozenset[str]:
     """The names of the pictures that all of these were trained on, or that were kept apart from all."""
-    from zssr.priors import load_priors
+    from zssr.priors import named_priors
     from zssr.priors.estimators import Own
 
     parts = ("training",) if part == "training" else ("validation", "test")
     found = []
-    for prior in (one for names in priors for one in load_priors(names).used()):
+    for prior in (one for names in priors for one in named_priors(names)):
         if isinstance(prior, Own):
             found.append(frozenset(Path(name).name for part in parts for name in prior.card.pictures[part]))
     if not found:

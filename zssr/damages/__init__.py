@@ -9,7 +9,7 @@ from zssr.damages import blur, defocus, downscale, jpeg, missing, mosaic, noise
 from zssr.damages.blur import Blur
 from zssr.damages.chain import Chain, Undo
 from zssr.damages.defocus import Defocus
-from zssr.damages.degradation import Degradation, RestorePlane
+from zssr.damages.degradation import Degradation, RestoreComponents, RestorePlane
 from zssr.damages.downscale import Downscale
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.kind import Damaged, Finding, Kind, Trial
@@ -45,5 +45,5 @@ def _part_from_json(data: dict[str, Any]) -> Degradation:
 
 __all__ = [
     "KINDS", "Blur", "Chain", "Damaged", "Defocus", "Degradation", "Downscale", "Finding", "Jpeg", "Kind", "Missing",
-    "Mosaic", "Noise", "Region", "RestorePlane", "Trial", "Undo", "from_json",
+    "Mosaic", "Noise", "Region", "RestoreComponents", "RestorePlane", "Trial", "Undo", "from_json",
 ]  # fmt: skip

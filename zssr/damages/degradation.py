@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # Restores a plane (N, 1, h, w) in [0, 1], given the steps (8, 8) that it was quantised with.
 RestorePlane = Callable[[Tensor, Tensor], Tensor]
+# Restores components (N, 1 or 3, H, W) in [0, 1], chroma enlarged, given the steps (8, 8) of luma and of chroma, and
+# the sampling of chroma.
+RestoreComponents = Callable[[Tensor, Tensor, Tensor, str], Tensor]
 
 
 class Degradation(Protocol):
@@ -53,10 +56,23 @@ class Degradation(Protocol):
         """A first estimate of the undamaged picture, of `size`, without learning."""
         raise NotImplementedError
 
+    def thorough_base(self, y: Tensor, size: Size) -> Tensor:
+        """A better `base` of a whole picture, which takes too long for the examples that a network learns from."""
+        return self.base(y, size)
+
     def base_by_planes(self, y: Tensor, size: Size, restore: RestorePlane, luma_alone: bool) -> Tensor:
         """`base` with `restore` instead of the damage's own filter of a plane, or of the luma plane alone; `base`
         itself for damages that are not `planewise`."""
         return self.base(y, size)
+
+    def base_by_components(self, y: Tensor, size: Size, restore: RestoreComponents) -> Tensor:
+        """`base` with `restore` instead of the damage's own filters; `base` itself for damages that are not
+        `planewise`."""
+        return self.base(y, size)
+
+    def strengths(self, y: Tensor) -> Tensor:
+        """(N, C, H, W), the standard deviation of its noise in each pixel of y; 0 where it has none."""
+        return torch.zeros_like(y)
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         """A picture close to x that degrades to y (data consistency); x itself where that makes no sense."""

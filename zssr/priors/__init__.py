@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +15,27 @@ from zssr.damages import Chain
 from zssr.errors import PriorError, did_you_mean
 from zssr.examples import Analytic, Estimator
 from zssr.priors.cards import FAMILIES, load_weights, sha256_of
-from zssr.priors.estimators import InitialPrior, JpegPrior, Prior, PriorEstimator, RegionPrior
+from zssr.priors.estimators import (
+    EnlargingPrior,
+    InitialPrior,
+    Joined,
+    JpegPrior,
+    NoisePrior,
+    PlanesPrior,
+    Prior,
+    PriorEstimator,
+    RegionPrior,
+)
 from zssr.priors.spandrel import SUFFIXES, SpandrelPrior, is_own
 
 WEIGHTS = Path(__file__).parent / "weights"
 _PINNED = re.compile(r"(.+)@([0-9a-fA-F]{8,64})")
-_ROLES: dict[str, type[JpegPrior | RegionPrior | InitialPrior]] = {
-    "components": JpegPrior, "picture": RegionPrior, "initial": InitialPrior,
+_ROLES: dict[str, type[PlanesPrior | JpegPrior | NoisePrior | EnlargingPrior | RegionPrior | InitialPrior]] = {
+    "components": PlanesPrior, "jpeg": JpegPrior, "noise": NoisePrior, "enlarging": EnlargingPrior,
+    "picture": RegionPrior, "initial": InitialPrior,
 }  # fmt: skip
+
+_JOINABLE = (PlanesPrior, JpegPrior, NoisePrior, EnlargingPrior)
 
 
 def shipped() -> dict[str, Path]:
@@ -28,8 +43,14 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
+AUTO = "auto"  # those of AUTOMATIC that fit
+AUTOMATIC = ("jpegunet", "jpegnet", "denoise", "unet", "sr", "meta")  # the best of ours for each damage
+
+
 def names_in(setting: str) -> list[str]:
-    """The priors that a setting names: "jpegnet+meta" two, "none" none."""
+    """The priors that a setting names: "jpegnet+meta" two, "none" none, "auto" all that may be used."""
+    if setting == AUTO:
+        return [name for name in AUTOMATIC if name in shipped()]
     names = [setting] if os.path.isfile(setting) else setting.split("+")
     return [name for name in names if name != "none"]
 
@@ -68,49 +89,92 @@ def load_prior(name: str, precision: torch.dtype = torch.float32) -> PriorEstima
     return _ROLES[FAMILIES[family].role](path, path.stem if path in shipped().values() else path.name, precision)
 
 
+def named_priors(setting: str) -> list[Prior]:
+    """All that a setting names. Raises PriorError."""
+    return [load_prior(name) for name in names_in(setting)]
+
+
 @dataclass(frozen=True)
 class Priors:
     """What is to be used for one picture: for the first estimate, and as initial weights."""
 
-    first: PriorEstimator | None = None
+    firsts: tuple[PriorEstimator, ...] = ()
     initial: InitialPrior | None = None
 
     @property
     def estimator(self) -> Estimator:
-        """The first estimate: the prior's, or without one the damages' own."""
-        return Analytic() if self.first is None else self.first
+        """The first estimate: the priors', or without one the damages' own."""
+        return self.firsts[0] if len(self.firsts) == 1 else Joined(self.firsts) if self.firsts else Analytic()
+
+    def ensembled(self) -> Priors:
+        """With the mean over all flips and rotations as first estimate."""
+        return dataclasses.replace(self, firsts=tuple(prior.ensembled() for prior in self.firsts))
 
     def used(self) -> list[Prior]:
         """All there are."""
-        return [prior for prior in (self.first, self.initial) if prior is not None]
+        return [*self.firsts, *([] if self.initial is None else [self.initial])]
 
     def fitting(self, damage: Chain, enlarges: bool) -> tuple[Priors, tuple[str, ...]]:
         """Those that are for a picture with this damage, and notes on the others."""
-        why_not = [(prior, prior.unfit(damage, enlarges)) for prior in self.used()]
-        notes = tuple(f"prior {prior.name}: {why}: not used" for prior, why in why_not if why)
-        unfit = [prior for prior, why in why_not if why]
-        first = None if self.first in unfit else self.first
-        initial = None if self.initial in unfit else self.initial
-        return Priors(first, initial), notes
+        why_not = {id(prior): prior.unfit(damage, enlarges) for prior in self.used()}
+        notes = tuple(f"prior {prior.name}: {why}: not used" for prior in self.used() if (why := why_not[id(prior)]))
+        firsts = tuple(prior for prior in self.firsts if not why_not[id(prior)])
+        initial = self.initial if self.initial is not None and not why_not[id(self.initial)] else None
+        return Priors(firsts, initial), notes
+
+
+def fitting_priors(
+    names: str, damage: Chain, enlarges: bool, precision: torch.dtype = torch.float32, passes: int = 1
+) -> tuple[Priors, tuple[str, ...]]:
+    """Those of the names that are for a picture with this damage, and notes on the others; "auto" takes what fits
+    best, and has none. Raises PriorError."""
+    if names != AUTO:
+        return load_priors(names, precision, passes).fitting(damage, enlarges)
+    firsts: list[PriorEstimator] = []
+    initial: InitialPrior | None = None
+    for name in names_in(AUTO):
+        prior = load_prior(name, precision)
+        if prior.unfit(damage, enlarges):
+            continue
+        if isinstance(prior, InitialPrior):
+            initial = prior
+        elif all(_can_join(prior, other) for other in firsts):
+            prior.passes = passes
+            firsts.append(prior)
+    # Initial weights are for networks over the damages' own first estimate.
+    return Priors(tuple(firsts), None if firsts else initial), ()
 
 
 def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int = 1) -> Priors:
     """One or more, as in "jpegnet+meta"; "none" for none. passes: how many times a JPEG prior is applied.
 
-    Raises PriorError.
+    Raises PriorError, also where two are for the same damage.
     """
-    first: PriorEstimator | None = None
-    initial: InitialPrior | None = None
+    priors = Priors()
     for name in names_in(names):
         if not name:
             raise PriorError(f"prior '{names}': a name or a file is missing")
         prior = load_prior(name, precision)
-        other = initial if isinstance(prior, InitialPrior) else first
-        if other is not None:
-            raise PriorError(f"prior {names}: {other.name} and {prior.name} are for the same thing; give one")
         if isinstance(prior, InitialPrior):
-            initial = prior
+            _apart(names, prior, [] if priors.initial is None else [priors.initial])
+            priors = dataclasses.replace(priors, initial=prior)
             continue
         prior.passes = passes
-        first = prior
-    return Priors(first, initial)
+        _apart(names, prior, [other for other in priors.firsts if not _can_join(prior, other)])
+        priors = dataclasses.replace(priors, firsts=(*priors.firsts, prior))
+    return priors
+
+
+def _can_join(one: PriorEstimator, other: PriorEstimator) -> bool:
+    """Whether each undoes a damage of its own."""
+    return isinstance(one, _JOINABLE) and isinstance(other, _JOINABLE) and _purpose(one) != _purpose(other)
+
+
+def _purpose(prior: PriorEstimator) -> type:
+    return JpegPrior if isinstance(prior, PlanesPrior) else type(prior)
+
+
+def _apart(names: str, prior: Prior, others: Sequence[Prior]) -> None:
+    """Raises PriorError where two are for the same thing."""
+    if others:
+        raise PriorError(f"prior {names}: {others[0].name} and {prior.name} are for the same thing; give one")

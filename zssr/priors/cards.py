@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from zssr.errors import PriorError
 from zssr.priors.families import CARCNN, SRCNN, BlockCNN, Initial, JpegNet, ResNetCAR, UNet
+from zssr.priors.families.denoise import Denoiser
+from zssr.priors.families.jpegunet import JpegUNet
+from zssr.priors.families.sr import Enlarger
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ FAMILIES = {
     "resnet-car": Family(ResNetCAR, "JPEG", 18),
     "blockcnn": Family(BlockCNN, "JPEG, coarse qualities", 15),
     "jpegnet": Family(JpegNet, "JPEG of any quality, told its table", 54),
+    "jpegunet": Family(JpegUNet, "JPEG of any quality, luma and chroma together", 80, "jpeg"),
     "unet": Family(UNet, "mosaics, blurred and missing parts", 160, "picture"),
+    "sr": Family(Enlarger, "enlarging by 2, 3 or 4", 20, "enlarging"),
+    "denoise": Family(Denoiser, "noise, told its strength", 80, "noise"),
     "meta": Family(Initial, "initial weights for enlarging and for JPEG", 0, "initial"),
 }
 

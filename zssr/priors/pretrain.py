@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,25 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from zssr.device import Compute, choose_device, choose_precision, repeatable
+from zssr.device import Compute, choose_device, choose_precision
 from zssr.errors import PriorError, SettingsError, ZssrError
+from zssr.priors.batches import Batches, Components, Enlargements, Noisy
 from zssr.priors.cards import Card, load_weights, save_weights, sha256_of, untrained
 from zssr.priors.checkpoint import TrainingFiles, replaced
+from zssr.priors.learner import Learner
 from zssr.priors.pictures import Picture, base_of, find, load, split
 from zssr.priors.recipes import Recipe
 from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
 
 VALIDATION_SIDE = 240
 SMALLEST_SIDE = 24  # of a validation picture: whole blocks, and divisible by every factor
-WARM_UP = 200
-EMA_DECAY = 0.999
 READ_EVERY = 20
-GREY_LEVEL = 1 / 255
 
 
-SAMPLES: dict[str, type[Samples]] = {"unet": Holes, "meta": Pairs}  # the others repair single components
+# The others repair single components of JPEG files.
+SAMPLES: dict[str, type[Samples] | type[Batches]] = {
+    "unet": Holes, "meta": Pairs, "sr": Enlargements, "jpegunet": Components, "denoise": Noisy,
+}  # fmt: skip
 
 
 class _From(Sampler[int]):
@@ -48,15 +51,6 @@ class _From(Sampler[int]):
 
     def __len__(self) -> int:
         return self.last - self.first
-
-
-@dataclass
-class State:
-    """Where a training is: steps done, seconds spent, validation curve as (step, PSNR)."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    curve: list[tuple[int, float]] = field(default_factory=list)
 
 
 def validate(network: nn.Module, pairs: Sequence[tuple[Tensor, Sample]], device: torch.device) -> tuple[float, float]:
@@ -75,7 +69,7 @@ def validate(network: nn.Module, pairs: Sequence[tuple[Tensor, Sample]], device:
 
 
 def _validation_pairs(
-    samples: type[Samples], recipe: Recipe, pictures: Sequence[Picture]
+    samples: type[Samples] | type[Batches], recipe: Recipe, pictures: Sequence[Picture]
 ) -> list[tuple[Tensor, Sample]]:
     """Pairs of the middle of each picture."""
     pairs: list[tuple[Tensor, Sample]] = []
@@ -87,75 +81,11 @@ def _validation_pairs(
     return pairs
 
 
-def rate(recipe: Recipe, step: int) -> float:
-    """The learning rate: a rise over the first steps, then half a cosine to a hundredth."""
-    rise = min(1.0, (step + 1) / min(WARM_UP, max(1, recipe.steps // 5)))
-    return recipe.lr * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
-
-
-@dataclass
-class _Learner:
-    """A network in training: with the average of its weights, which is what is kept, and how far it is."""
-
-    family: str
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    average: dict[str, Tensor]
-    compute: Compute
-    recipe: Recipe
-    state: State
-
-    @classmethod
-    def new(
-        cls, family: str, network: nn.Module, recipe: Recipe, compute: Compute, checkpoint: dict[str, Any] | None
-    ) -> _Learner:
-        """From a checkpoint, if there is one."""
-        network = network.to(compute.device).to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, (0.9, 0.99), weight_decay=recipe.weight_decay)
-        average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        learner = cls(family, network, optimizer, average, compute, recipe, State())
-        if checkpoint is not None:
-            network.load_state_dict(checkpoint["network"])
-            optimizer.load_state_dict(checkpoint["optimizer"])
-            learner.average, learner.state = checkpoint["average"], State(**checkpoint["state"])
-        return learner
-
-    def learn(self, batch: Sequence[Tensor]) -> Tensor:
-        """One step; the loss. batch: what the network sees, and last what it should give."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.recipe, self.state.steps)
-        *seen, whole = (x.to(self.compute.device, non_blocking=True) for x in batch)
-        with repeatable(self.compute.device):
-            with self.compute.autocast():
-                restored = self.network(*seen)
-            loss = _loss(self.recipe.loss, restored.float(), whole, seen[0])
-            self.optimizer.zero_grad()
-            loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.state.steps += 1
-        decay = min(EMA_DECAY, (1 + self.state.steps) / (10 + self.state.steps))
-        with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - decay)
-                else:
-                    self.average[name].copy_(value)
-        return loss.detach()
-
-    def checkpoint(self, fingerprint: str) -> dict[str, Any]:
-        """All that `new` goes on from."""
-        return {
-            "fingerprint": fingerprint, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "average": self.average, "state": asdict(self.state),
-        }  # fmt: skip
-
-
 class _Validation:
     """PSNR of averaged weights on pictures kept apart. before: without the network."""
 
-    def __init__(self, learner: _Learner, pairs: Sequence[tuple[Tensor, Sample]]) -> None:
-        self._network = untrained(learner.family, learner.recipe.seed).to(learner.compute.device)
+    def __init__(self, learner: Learner, pairs: Sequence[tuple[Tensor, Sample]]) -> None:
+        self._network = copy.deepcopy(learner.network)
         self._learner, self._pairs = learner, pairs
         self.before, _ = self._validate()
 
@@ -202,8 +132,8 @@ def pretrain(
     network = network or untrained(family, recipe.seed)
     samples = SAMPLES.get(family, Planes)
     fingerprint = _fingerprint(family, recipe, names, found, earlier, network, samples)
-    learner = _Learner.new(family, network, recipe, compute, paths.read_checkpoint(fingerprint, where))
-    training = samples(load(found, names["training"], recipe.crop), recipe)
+    learner = Learner.new(network, recipe, compute, samples, paths.read_checkpoint(fingerprint, where))
+    pictures = load(found, names["training"], recipe.crop)
     kept_apart = load(found, names["validation"], max(recipe.crop, samples.smallest))
     validation = _Validation(learner, _validation_pairs(samples, recipe, kept_apart))
     begin = time.monotonic() - learner.state.seconds
@@ -214,8 +144,12 @@ def pretrain(
         paths.write_checkpoint(learner.checkpoint(fingerprint))
         paths.write_log(validation.before, learner.state.curve)
 
-    batches = _loader(training, recipe, learner.state.steps, workers, where)
-    _learn_all(learner, batches, save_every, save, on_step, paths.checkpoint)
+    if issubclass(samples, Batches):
+        training = samples(pictures, recipe, where)
+        batches: Iterable[Sample] = (training[number] for number in range(learner.state.steps, recipe.steps))
+    else:
+        batches = _loader(samples(pictures, recipe), recipe, learner.state.steps, workers, where)
+    _learn_all(family, learner, batches, save_every, save, on_step, paths.checkpoint)
     state = learner.state
     paths.write_log(validation.before, state.curve)  # a kill may have come just before it
     card = Card(
@@ -231,7 +165,7 @@ def pretrain(
 
 def _fingerprint(
     family: str, recipe: Recipe, names: dict[str, list[str]], found: Mapping[str, Path], earlier: dict[str, Any] | None,
-    network: nn.Module, samples: type[Samples],
+    network: nn.Module, samples: type[Samples] | type[Batches],
 ) -> str:  # fmt: skip
     """Of all that a training depends on: from a checkpoint with another one it must not go on."""
     same = {
@@ -253,7 +187,7 @@ def _loader(training: Samples, recipe: Recipe, steps: int, workers: int, device:
 
 
 def _learn_all(
-    learner: _Learner, batches: DataLoader[Sample], save_every: int, save: Callable[[], None],
+    family: str, learner: Learner, batches: Iterable[Sample], save_every: int, save: Callable[[], None],
     on_step: Callable[[int, float], None] | None, checkpoint: Path,
 ) -> None:  # fmt: skip
     """Until the recipe's steps are done. Raises ZssrError where the training diverges."""
@@ -268,23 +202,13 @@ def _learn_all(
         losses.clear()
         if not math.isfinite(mean):
             raise ZssrError(
-                f"{learner.family}: training diverged after {steps} steps; remove {checkpoint}, if it is there, and"
+                f"{family}: training diverged after {steps} steps; remove {checkpoint}, if it is there, and"
                 " give a lower --lr"
             )
         if saves:
             save()
         if on_step is not None:
             on_step(steps, mean)
-
-
-def _loss(kind: str, restored: Tensor, whole: Tensor, seen: Tensor) -> Tensor:
-    """Of a batch; seen: the damaged pictures or their first estimates, and maybe hints behind them. See `Recipe`."""
-    power = 2 if kind.endswith("l2") else 1
-    errors = (restored - whole).abs().pow(power).mean((1, 2, 3))
-    if not kind.startswith("relative"):
-        return errors.mean()
-    before = (seen[:, : whole.shape[1]] - whole).abs().pow(power).mean((1, 2, 3))
-    return (errors / before.clamp_min((GREY_LEVEL / 4) ** power)).mean()
 
 
 def _started_from(start: Path, family: str, names: dict[str, list[str]]) -> tuple[nn.Module, dict[str, Any]]:

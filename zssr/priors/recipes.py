@@ -18,7 +18,7 @@ class Recipe:
 
     factors: those of FACTORS that initial weights are trained for; the weights for others stay as they were.
     loss: one of LOSSES; the relative ones are each sample's error over that of its first estimate: where damages of
-    very different sizes are learned together, each then counts alike.
+    very different sizes are learned together, each then counts alike. last_loss: that of the last tenth of the steps.
     """
 
     steps: int
@@ -30,6 +30,7 @@ class Recipe:
     qualities: tuple[int, int] = (5, 95)
     seed: int = 0
     factors: tuple[int, ...] = FACTORS
+    last_loss: str | None = None
 
 
 # Each after its paper, but for rates and batches, which fit short training with Adam.
@@ -40,6 +41,9 @@ RECIPES = {
     "blockcnn": Recipe(steps=8000, batch=8, crop=48, lr=1e-3, loss="l1", qualities=(8, 25)),
     "jpegnet": Recipe(steps=18_000, batch=8, crop=64, lr=1e-3, loss="l1", weight_decay=1e-4, qualities=(5, 95)),
     "unet": Recipe(steps=8000, batch=8, crop=128, lr=4e-4, loss="relative-l1"),
+    "sr": Recipe(steps=30_000, batch=64, crop=96, lr=1e-3, loss="l1", last_loss="l2", factors=(2,)),
+    "jpegunet": Recipe(steps=30_000, batch=32, crop=128, lr=1e-3, loss="l1", last_loss="l2"),
+    "denoise": Recipe(steps=20_000, batch=32, crop=128, lr=1e-3, loss="l1", last_loss="l2"),
     "meta": Recipe(steps=12_000, batch=8, crop=72, lr=1e-3, loss="l1", qualities=(5, 95)),
 }
 

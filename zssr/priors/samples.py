@@ -43,11 +43,12 @@ class Samples(Dataset[Sample]):
     """Sample number i of a family. Subclasses say how a crop is damaged.
 
     version: raised when the same number gives another sample, so that no training goes on with others than it began
-    with. smallest: side of a picture that `validation` can use.
+    with. smallest: side of a picture that `validation` can use. weights: of the errors of each channel.
     """
 
     version = 1
     smallest = 24
+    weights: tuple[float, ...] = (1.0,)
 
     def __init__(self, pictures: Sequence[Picture], recipe: Recipe) -> None:
         """pictures: (3, H, W) uint8."""

@@ -39,18 +39,29 @@ class Codec:
         bottom = -(x.shape[-2] + top) % (BLOCK * down)
         right = -(x.shape[-1] + left) % (BLOCK * across)
         padded = functional.pad(x, (left, right, top, bottom), mode="replicate")
-        if self.sampling == "grey":
-            return [padded]
-        components = to_components(padded).split(1, 1)
-        return [components[0], *(functional.avg_pool2d(chroma, (down, across)) for chroma in components[1:])]
+        return self.reduced(padded if self.sampling == "grey" else to_components(padded))
+
+    def reduced(self, components: Tensor) -> list[Tensor]:
+        """(N, 1 or 3, H, W) on whole blocks to (N, 1, h, w) of each at its own resolution."""
+        down, across, _, _ = self._layout()
+        luma, *chroma = components.split(1, 1)
+        return [luma, *(functional.avg_pool2d(plane, (down, across)) for plane in chroma)]
+
+    def enlarged(self, planes: list[Tensor], repeat: bool = False) -> Tensor:
+        """The way back to (N, 1 or 3, H, W). repeat: chroma samples are repeated, not interpolated."""
+        if len(planes) == 1:
+            return planes[0].clone()
+        down, across, _, _ = self._layout()
+        return torch.cat([planes[0], enlarged_chroma(torch.cat(planes[1:], 1), down, across, repeat)], 1)
 
     def picture(self, planes: list[Tensor], size: Size, repeat: bool = False, centre: float = 128) -> Tensor:
-        """The decoder's way back to (N, C, *size). repeat: chroma samples are repeated, not interpolated."""
-        down, across, top, left = self._layout()
-        if self.sampling != "grey":
-            chroma = torch.cat(planes[1:], 1)
-            planes = [planes[0], enlarged_chroma(chroma, down, across, repeat)]
-        x = torch.cat(planes, 1)[..., top : top + size[0], left : left + size[1]]
+        """The decoder's way back to (N, C, *size). repeat: as of `enlarged`."""
+        return self.of_components(self.enlarged(planes, repeat), size, centre)
+
+    def of_components(self, components: Tensor, size: Size, centre: float = 128) -> Tensor:
+        """(N, 1 or 3, H, W) on whole blocks to the picture, (N, C, *size)."""
+        _, _, top, left = self._layout()
+        x = components[..., top : top + size[0], left : left + size[1]]
         return from_components(x, centre) if self.sampling != "grey" else x.clone()
 
     def coefficients(self, y: Tensor) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from zssr.damages.degradation import Degradation, RestorePlane
+from zssr.damages.degradation import Degradation, RestoreComponents, RestorePlane
 from zssr.damages.jpeg.codec import (
     Codec,
     clipped_to_bins,
@@ -119,22 +119,44 @@ class Jpeg(Degradation):
     def base_by_planes(self, y: Tensor, size: Size, restore: RestorePlane, luma_alone: bool) -> Tensor:
         return self._base(y, restore, luma_alone)
 
+    def base_by_components(self, y: Tensor, size: Size, restore: RestoreComponents) -> Tensor:
+        y = dihedral_inverse(y, self.move)
+        codec, measured = self._codec, self._measured(y)
+        steps = [steps_of(table, y) for table in codec.component_tables]
+        decoded = [plane.add(128).round_().clamp_(0, 255) for plane in self._decoded(y, measured)]
+        components = restore(codec.enlarged(decoded).div_(255), steps[0], steps[-1], self.sampling) * 255
+        estimates = codec.reduced(components)
+        # As in `project`: chroma moves by what its samples have to.
+        changes = [
+            clipped_to_bins(plane - 128, numbers, table, BINS) + 128 - plane
+            for plane, numbers, table in zip(estimates, measured, steps, strict=True)
+        ]
+        moved = components + codec.enlarged(changes, repeat=True)
+        return dihedral(codec.of_components(moved, size_of(y)).div_(255).clamp_(0, 1), self.move)
+
     def _base(self, y: Tensor, restore: RestorePlane | None, luma_alone: bool) -> Tensor:
         y = dihedral_inverse(y, self.move)
-        planes = self._codec.planes(y * 255)
+        measured = self._measured(y)
         estimates: list[Tensor] = []
-        for plane, table, measured in zip(planes, self._codec.component_tables, self._measured(y), strict=True):
+        for plane, table, numbers in zip(
+            self._decoded(y, measured), self._codec.component_tables, measured, strict=True
+        ):
             steps = steps_of(table, plane)
-            # The decoder smoothed chroma that is smaller than luma, so that y does not show it as it was decoded.
-            smoothed = plane.shape != planes[0].shape
-            plane = from_blocks(measured * steps) if smoothed else plane - 128
             is_luma = not estimates
             if restore is not None and (is_luma or not luma_alone):
                 estimate = restore((plane + 128).round_().clamp_(0, 255) / 255, steps) * 255 - 128
             else:
-                estimate = _filtered(plane, table, measured)
-            estimates.append(clipped_to_bins(estimate, measured, steps, BINS) + 128)
+                estimate = _filtered(plane, table, numbers)
+            estimates.append(clipped_to_bins(estimate, numbers, steps, BINS) + 128)
         return dihedral(self._codec.picture(estimates, size_of(y)).div_(255).clamp_(0, 1), self.move)
+
+    def _decoded(self, y: Tensor, measured: list[Tensor]) -> list[Tensor]:
+        """Each component around 0, as it was before the decoder smoothed chroma that is smaller than luma."""
+        planes = self._codec.planes(y * 255)
+        return [
+            from_blocks(numbers * steps_of(table, y)) if plane.shape != planes[0].shape else plane - 128
+            for plane, table, numbers in zip(planes, self._codec.component_tables, measured, strict=True)
+        ]
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         """x with the DCT coefficients of each component clipped to the bins they were rounded from."""

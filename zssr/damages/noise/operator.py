@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from zssr.damages.degradation import Degradation
-from zssr.dct_shrinkage import DCT_SIDE, thresholded, wiener
+from zssr.dct_shrinkage import DCT_SIDE, multiscale, thresholded, wiener
 from zssr.errors import SettingsError
 from zssr.features import local_contrast
+from zssr.patch_groups import collaborative
 from zssr.resample import Size
 
 # The thresholds of BM3D (Dabov et al. 2007).
@@ -51,19 +52,29 @@ class Noise(Degradation):
 
     def base(self, y: Tensor, size: Size) -> Tensor:
         """Filtered in the sliding DCT, colour turned to luma and two differences, which are smoother."""
+        return self._filtered(y, False)
+
+    def thorough_base(self, y: Tensor, size: Size) -> Tensor:
+        """`base`, then filtered in groups of like patches."""
+        return self._filtered(y, True)
+
+    def _filtered(self, y: Tensor, in_groups: bool) -> Tensor:
         if not self.sigma and not self.slope:
             return y
         x, sigma = self._stabilised(y)
         if x.shape[1] == 3:
             x = torch.einsum("kc,nchw->nkhw", _opponents(x.device), x)
-        planes = []
-        for plane in x.split(1, 1):
-            first = thresholded(plane, torch.full((DCT_SIDE**2,), THRESHOLD * sigma))
-            planes.append(wiener(plane, first, torch.full((DCT_SIDE**2,), VARIANCE * sigma**2)))
-        x = torch.cat(planes, 1)
+        estimate = multiscale(x, sigma, _by_planes)
+        if in_groups:
+            variance = x.new_full((x.shape[1], DCT_SIDE**2), VARIANCE * sigma**2)
+            pairs = zip(x.split(1), estimate.split(1), strict=True)
+            estimate = torch.cat([collaborative(noisy, first, variance) for noisy, first in pairs])
         if x.shape[1] == 3:
-            x = torch.einsum("kc,nkhw->nchw", _opponents(x.device), x)
-        return self._unstabilised(x).clamp_(0, 1)
+            estimate = torch.einsum("kc,nkhw->nchw", _opponents(x.device), estimate)
+        return self._unstabilised(estimate).clamp_(0, 1)
+
+    def strengths(self, y: Tensor) -> Tensor:
+        return (y.clamp(0, 1) * 255 * self.slope + self.sigma**2).sqrt_().div_(255)
 
     def hint_channels(self, channels: int) -> int:
         return channels
@@ -96,6 +107,14 @@ class Noise(Degradation):
         if not self.slope:
             return x
         return (x * (255 * self.slope / 2)).square_().sub_(self.sigma**2).div_(255 * self.slope)
+
+
+def _by_planes(x: Tensor, sigma: float) -> Tensor:
+    planes = []
+    for plane in x.split(1, 1):
+        first = thresholded(plane, torch.full((DCT_SIDE**2,), THRESHOLD * sigma))
+        planes.append(wiener(plane, first, torch.full((DCT_SIDE**2,), VARIANCE * sigma**2)))
+    return torch.cat(planes, 1)
 
 
 @functools.lru_cache(maxsize=8)
