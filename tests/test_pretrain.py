@@ -22,8 +22,10 @@ import torch
 from zssr.cli import main
 from zssr.errors import OutputError, PictureError, PriorError, SettingsError, ZssrError
 from zssr.priors.cards import FAMILIES, load_weights, save_weights
+from zssr.priors.checkpoint import TrainingFiles
+from zssr.priors.families.sr import Enlarger
 from zssr.priors.learner import rate
-from zssr.priors.pictures import find, load, pack, split
+from zssr.priors.pictures import find, load, make_smaller, pack, split
 from zssr.priors.pretrain import pretrain
 from zssr.priors.recipes import RECIPES, recipe_for
 from zssr.priors.samples import Holes, Pairs, Planes
@@ -230,7 +232,7 @@ def test_one_factor_alone(data: Path, tmp_path: Path) -> None:
             recipe_for("meta", factors=factors)
     with pytest.raises(SettingsError, match="loss 'l3': must be one of l1, l2,"):
         recipe_for("unet", loss="l3")
-    with pytest.raises(SettingsError, match="for meta only"):
+    with pytest.raises(SettingsError, match="for meta and sr only"):
         recipe_for("unet", factors="2")
 
 
@@ -353,3 +355,41 @@ def test_weights_that_are_none(data: Path, tmp_path: Path) -> None:
     safetensors.torch.save_file(held, out, {"card": json.dumps(card | {"family": "carcnn"})})
     with pytest.raises(PriorError, match="do not fit"):
         load_weights(out)
+
+
+def test_made_smaller(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "half"
+    assert main(["pack", str(data), "--out", str(out), "--smaller", "2", "-q"]) == 0
+    before, after = find(data), find(out)
+    assert [Path(name).stem for name in before] == [Path(name).stem for name in after]
+    sizes = [PIL.Image.open(path).size for path in (before["0.png"], after["0.webp"])]
+    assert sizes == [(84, 72), (42, 36)]
+    with pytest.raises(OutputError, match="not empty"):
+        make_smaller(data, out, 2)
+    assert main(["pack", str(data), "--out", str(tmp_path / "x"), "--smaller", "1"]) == 1
+
+
+def test_as_many_steps_as_take_so_long(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.safetensors"
+    words = ["pretrain", "denoise", "--data", str(data), "--out", str(out), "--batch", "1", "--crop", "16", "-q"]
+    assert main([*words, "--minutes", "0.1", "--device", "cpu", "--precision", "fp32"]) == 0
+    assert 2 <= load_weights(out)[1].steps < 5000
+    assert main([*words, "--minutes", "1", "--steps", "2", "--overwrite"]) == 2
+    assert "no --steps" in capsys.readouterr().err
+    assert TrainingFiles(out).planned_steps() is None
+
+
+@pytest.mark.parametrize("factors", ["1", "2,5"])
+def test_factors_of_sr(factors: str) -> None:
+    with pytest.raises(SettingsError, match="factors"):
+        recipe_for("sr", factors=factors)
+
+
+def test_a_factor_begins_like_another() -> None:
+    network = FAMILIES["sr"].build()
+    assert isinstance(network, Enlarger)
+    network.begin(3, 2)
+    x = torch.rand(1, 48, 5, 5)
+    two, three = network.factors["2"], network.factors["3"]
+    assert torch.equal(two.blocks[0](x), three.blocks[0](x))
+    assert three.tail.weight.shape[0] == 27

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from zssr.cli.exits import DONE, INTERRUPTED, complain
 from zssr.cli.flags import Parser, number
 from zssr.cli.progress import Shell
+from zssr.errors import SettingsError
 
 if TYPE_CHECKING:
     from zssr.priors.cards import Card
@@ -30,14 +32,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of undamaged pictures")
     parser.add_argument("--out", metavar="FILE", required=True, help="weights; FILE.csv beside it: validation curve")
     whole, real = number("int"), number("float")
-    parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next five: the family's")
+    parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next six: the family's")
+    parser.add_argument("--minutes", type=real, metavar="M", help="as many steps as take so long, instead of --steps")
     parser.add_argument("--batch", type=whole, metavar="N", help="crops in a step")
-    parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8 (unet 64, meta 24)")
+    parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8 (some: of more)")
     parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
     parser.add_argument("--loss", metavar="KIND", help="l1, l2, relative-l1 or relative-l2 (to the first estimate's)")
     parser.add_argument("--qualities", metavar="LOW,HIGH", help="JPEG qualities to train for")
     parser.add_argument(
-        "--factors", metavar="LIST", help="of meta: factors to train for, 1 for JPEG; default 1,2,3,4; others stay"
+        "--factors", metavar="LIST", help="of meta and sr: factors to train for, 1 for JPEG; others stay as they were"
     )
     parser.add_argument("--seed", type=whole, metavar="N", help="of weights and crops")
     parser.add_argument("--start", metavar="NAME|FILE", help="weights of the family to begin with")
@@ -64,6 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         options.family, steps=options.steps, batch=options.batch, crop=options.crop, lr=options.lr, loss=options.loss,
         qualities=options.qualities, factors=options.factors, seed=options.seed,
     )  # fmt: skip
+    if options.minutes is not None:
+        recipe = _within_minutes(options, recipe)
     start = None if options.start is None else located(options.start)
     check_out(Path(options.out))
     checkpoint = Path(options.out).with_suffix(".checkpoint")
@@ -78,6 +83,18 @@ def run(arguments: Sequence[str]) -> int:
     before, after = card.validation["before"], card.validation["after"]
     shell.say(f"{options.out}: {before:.2f} -> {after:.2f} dB on pictures kept apart, {card.seconds} s")
     return DONE
+
+
+def _within_minutes(options: argparse.Namespace, recipe: Recipe) -> Recipe:
+    from zssr.priors.checkpoint import TrainingFiles
+    from zssr.priors.pretrain import steps_within
+
+    if options.steps is not None or options.minutes <= 0:
+        raise SettingsError(f"minutes {options.minutes:g}: give more than 0, and no --steps")
+    steps = TrainingFiles(Path(options.out)).planned_steps() or steps_within(
+        60 * options.minutes, options.family, Path(options.data), recipe, options.device, options.precision
+    )
+    return dataclasses.replace(recipe, steps=steps)
 
 
 def _train(options: argparse.Namespace, recipe: Recipe, start: Path | None, shell: Shell) -> Card:
@@ -103,18 +120,21 @@ def run_pack(arguments: Sequence[str]) -> int:
     """Decode a folder of pictures into shards."""
     parser = Parser(
         "zssr pack",
-        "zssr pack DIR --out DIR [--shard-MB N]",
+        "zssr pack DIR --out DIR [--shard-MB N]\n       zssr pack DIR --out DIR --smaller F",
         "Decode a folder of pictures into shards, which zssr pretrain reads piece by piece where they lie: for\n"
         "folders that do not fit in memory.",
     )
     parser.add_argument("folder", metavar="DIR", help="folder of pictures")
     parser.add_argument("--out", metavar="DIR", required=True, help="new folder for the shards")
     parser.add_argument("--shard-MB", type=number("float"), default=512, metavar="N", help="size; default 512")
+    parser.add_argument(
+        "--smaller", type=number("float"), metavar="F", help="no shards: lossless WebP files, F times smaller, F over 1"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     from tqdm import tqdm
 
-    from zssr.priors.pictures import pack
+    from zssr.priors.pictures import make_smaller, pack
 
     with tqdm(unit="picture", disable=options.quiet or not sys.stderr.isatty()) as bar:
 
@@ -122,7 +142,14 @@ def run_pack(arguments: Sequence[str]) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
+        if options.smaller is not None:
+            count = make_smaller(Path(options.folder), Path(options.out), options.smaller, on_picture)
+            return _said(options, f"{count} pictures")
         shards = pack(Path(options.folder), Path(options.out), options.shard_MB, on_picture)
+    return _said(options, f"{shards} shard{'s' * (shards > 1)}")
+
+
+def _said(options: argparse.Namespace, words: str) -> int:
     if not options.quiet:
-        print(f"{options.out}: {shards} shard{'s' * (shards > 1)}")
+        print(f"{options.out}: {words}")
     return DONE

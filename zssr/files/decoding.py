@@ -14,11 +14,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import imagecodecs
-import jpeglib
 import numpy as np
 import PIL.Image
-import tifffile
 import torch
 
 from zssr.errors import PictureError, one_line
@@ -70,6 +67,8 @@ def load(
 def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
     """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
     try:
+        import tifffile
+
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
             if page.imagewidth * page.imagelength > max_pixels:
@@ -122,6 +121,8 @@ def _jpeg_data(opened: PIL.Image.Image, data: bytes) -> JpegData | None:
     names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
     if len(names) > 1 and (opened.info.get("adobe_transform") == 0 or names == list(b"RGB")):
         return None
+    import jpeglib
+
     # The library reads files only. The data were decoded whole before, so it does not meet a broken one.
     with tempfile.TemporaryDirectory(prefix="zssr-") as folder:
         path = Path(folder) / "picture.jpg"
@@ -148,6 +149,8 @@ def _is_16_bit(opened: PIL.Image.Image) -> bool:
 
 def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
     if opened.format == "PNG":
+        import imagecodecs
+
         return imagecodecs.png_decode(data)
     if opened.format != "TIFF":
         raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
@@ -155,6 +158,8 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
 
 
 def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
+    import tifffile
+
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         # Strips may share their bytes, so that a small file holds any number of samples.

@@ -13,10 +13,8 @@ import struct
 import zlib
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import PIL.Image
-import tifffile
 from PIL.PngImagePlugin import putchunk
 
 from zssr.errors import OutputError, one_line
@@ -80,6 +78,8 @@ def _without_directories(exif: bytes) -> bytes:
 
 
 def _encode_png_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, dpi: tuple | None) -> bytes:
+    import imagecodecs
+
     plain = imagecodecs.png_encode(np.ascontiguousarray(samples))
     header_end = 8 + 25  # signature, then the IHDR chunk
     out = io.BytesIO()
@@ -95,6 +95,8 @@ def _encode_png_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, d
 
 
 def _encode_tiff_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, dpi: tuple | None) -> bytes:
+    import tifffile
+
     channels = 1 if samples.ndim == 2 else samples.shape[-1]
     tags = []
     if exif:

@@ -44,17 +44,27 @@ class TrainingFiles:
 
     def read_checkpoint(self, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
         """None where there is none. Raises OutputError for one that is broken or of another training."""
+        content = self._read(device)
+        if content is not None and content["fingerprint"] != fingerprint:
+            raise OutputError(f"{self.checkpoint}: is of another training; remove it or give --out another name")
+        return content
+
+    def planned_steps(self) -> int | None:
+        """Of the training that can be gone on with; None where there is none. Raises OutputError."""
+        content = self._read(torch.device("cpu"))
+        return None if content is None else int(content["steps"])
+
+    def _read(self, device: torch.device) -> dict[str, Any] | None:
         path = self.checkpoint
         if not path.exists():
             return None
         try:
             content = torch.load(path, map_location=device, weights_only=True)
-            found = content["fingerprint"]
-        except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError):
-            raise OutputError(f"{path}: cannot be read as a checkpoint; remove it") from None
-        if found != fingerprint:
-            raise OutputError(f"{path}: is of another training; remove it or give --out another name")
-        return content
+            if {"fingerprint", "steps"} <= content.keys():
+                return content
+        except (OSError, EOFError, AttributeError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError):
+            pass
+        raise OutputError(f"{path}: cannot be read as a checkpoint; remove it")
 
     def write_checkpoint(self, content: dict[str, Any]) -> None:
         """Raises OutputError."""

@@ -80,7 +80,7 @@ class Learner:
         """All that `new` goes on from."""
         return {
             "fingerprint": fingerprint, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "average": self.average, "state": asdict(self.state),
+            "average": self.average, "state": asdict(self.state), "steps": self.recipe.steps,
         }  # fmt: skip
 
     def learn(self, batch: Sequence[Tensor]) -> Tensor:

@@ -11,19 +11,23 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import safetensors
 import safetensors.numpy
+import torch
 
 from zssr import files
 from zssr.errors import OutputError, PictureError
 from zssr.files.writing import replacing
 from zssr.formats import SUFFIXES
 from zssr.image import fill_hidden
+from zssr.resample import fit
 
 SHARD_NAME = "pictures-{:05}.safetensors"
 SHARD_GLOB = "pictures-*.safetensors"
@@ -94,27 +98,62 @@ def base_of(name: str) -> str:
 def load(found: dict[str, Path], names: Sequence[str], smallest: int) -> list[Picture]:
     """The pictures of these names; whole, or to be read from their shards. Raises PictureError for one that is
     smaller than `smallest`."""
-    pictures: list[Picture] = []
-    for name in names:
+    with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the others up
+        pictures: list[Picture] = list(pool.map(lambda name: _loaded(found[name], name), names))
+    for name, picture in zip(names, pictures, strict=True):
         path = found[name]
-        if path.match(SHARD_GLOB):
-            shape = tuple(_opened(str(path), os.getpid()).get_slice(name).get_shape())
-            picture: Picture = Packed(str(path), name, shape)
-        else:
-            picture = _decoded(path)
         if min(picture.shape[1:]) < smallest:
             which = f"{path}: {name}" if isinstance(picture, Packed) else f"{path}:"
             raise PictureError(
                 f"{which} of {picture.shape[2]}x{picture.shape[1]} is smaller than a crop of {smallest}; leave it"
                 " out, or give a smaller --crop"
             )
-        pictures.append(picture)
     return pictures
+
+
+def _loaded(path: Path, name: str) -> Picture:
+    if not path.match(SHARD_GLOB):
+        return _decoded(path)
+    return Packed(str(path), name, tuple(_opened(str(path), os.getpid()).get_slice(name).get_shape()))
 
 
 def _decoded(path: Path) -> np.ndarray:
     pixels = fill_hidden(files.load(path))
     return pixels.expand(3, -1, -1).mul(255).round().byte().numpy()
+
+
+def make_smaller(folder: Path, out: Path, factor: float, on_picture: Callable[[int, int], None] | None = None) -> int:
+    """Write the pictures under a folder, made smaller by bicubic interpolation, as lossless WebP files; return how
+    many. They keep their names, without folders, so that they are split as before.
+
+    What a camera's own smoothing left soft is sharp again, and 200 photographs take 32 MB. out: as for `pack`.
+    Raises PictureError, OutputError.
+    """
+    if not factor > 1:
+        raise OutputError(f"{factor:g} times smaller: must be above 1")
+    found = find(folder)
+    _new_folder(out)
+    try:
+        for number, (name, path) in enumerate(found.items(), 1):
+            pixels = torch.from_numpy(_decoded(path))[None].float()
+            size = (max(1, round(pixels.shape[-2] / factor)), max(1, round(pixels.shape[-1] / factor)))
+            small = fit(pixels, size).round_().clamp_(0, 255).byte()[0].permute(1, 2, 0).numpy()
+            target = out / f"{Path(base_of(name)).stem}.webp"
+            PIL.Image.fromarray(small).save(target, lossless=True)
+            if on_picture is not None:
+                on_picture(number, len(found))
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error})") from None
+    return len(found)
+
+
+def _new_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise OutputError(f"{out}: is not empty; give a new folder")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error})") from None
 
 
 def pack(folder: Path, out: Path, shard_megabytes: float, on_picture: Callable[[int, int], None] | None = None) -> int:
@@ -127,10 +166,8 @@ def pack(folder: Path, out: Path, shard_megabytes: float, on_picture: Callable[[
     found = find(folder)
     if any(path.match(SHARD_GLOB) for path in found.values()):
         raise PictureError(f"{folder}: is packed already")
+    _new_folder(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise OutputError(f"{out}: is not empty; give a new folder")
         shard_pixels: dict[str, np.ndarray] = {}
         shards = 0
         with contextlib.ExitStack() as asides:  # all of them or none

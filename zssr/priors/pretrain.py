@@ -32,6 +32,7 @@ from zssr.priors.samples import Holes, Pairs, Planes, Sample, Samples
 VALIDATION_SIDE = 240
 SMALLEST_SIDE = 24  # of a validation picture: whole blocks, and divisible by every factor
 READ_EVERY = 20
+TRIED_STEPS = 16  # for `steps_within`
 
 
 # The others repair single components of JPEG files.
@@ -144,11 +145,7 @@ def pretrain(
         paths.write_checkpoint(learner.checkpoint(fingerprint))
         paths.write_log(validation.before, learner.state.curve)
 
-    if issubclass(samples, Batches):
-        training = samples(pictures, recipe, where)
-        batches: Iterable[Sample] = (training[number] for number in range(learner.state.steps, recipe.steps))
-    else:
-        batches = _loader(samples(pictures, recipe), recipe, learner.state.steps, workers, where)
+    batches = _batches(samples, pictures, recipe, learner.state.steps, workers, where)
     _learn_all(family, learner, batches, save_every, save, on_step, paths.checkpoint)
     state = learner.state
     paths.write_log(validation.before, state.curve)  # a kill may have come just before it
@@ -161,6 +158,45 @@ def pretrain(
     replaced(out, lambda path: save_weights(path, learner.average, card))
     paths.checkpoint.unlink(missing_ok=True)
     return card
+
+
+def steps_within(
+    seconds: float, family: str, data: Path, recipe: Recipe, device: str = "auto", precision: str = "auto"
+) -> int:
+    """How many steps of a recipe can be done in so many seconds, measured by a few of them; at least 1.
+
+    Raises as `pretrain`.
+    """
+    begin = time.monotonic()
+    where = choose_device(device)
+    found = find(data)
+    samples = SAMPLES.get(family, Planes)
+    pictures = load(found, split(list(found))["training"], recipe.crop)
+    compute = Compute(where, choose_precision(precision, where))
+    learner = Learner(untrained(family, recipe.seed), recipe, compute, samples)
+    batches = _batches(samples, pictures, recipe, 0, 0, where)
+
+    def learned(steps: int) -> float:
+        start = time.monotonic()
+        for _, batch in zip(range(steps), batches, strict=False):
+            loss = learner.learn(batch)
+        float(loss)  # waits for the device
+        return time.monotonic() - start
+
+    learned(TRIED_STEPS)  # in which libraries choose their kernels
+    step = learned(TRIED_STEPS) / TRIED_STEPS
+    return max(1, int((seconds - (time.monotonic() - begin)) / step))
+
+
+def _batches(
+    samples: type[Samples] | type[Batches], pictures: Sequence[Picture], recipe: Recipe, done: int, workers: int,
+    device: torch.device,
+) -> Iterable[Sample]:  # fmt: skip
+    """Those after the first `done`, in order."""
+    if issubclass(samples, Batches):
+        training = samples(pictures, recipe, device)
+        return (training[number] for number in range(done, recipe.steps))
+    return _loader(samples(pictures, recipe), recipe, done, workers, device)
 
 
 def _fingerprint(

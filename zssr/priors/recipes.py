@@ -62,8 +62,10 @@ def recipe_for(family: str, qualities: str | None = None, factors: str | None = 
     if factors is not None:
         if not set(factors.split(",")) <= set(map(str, FACTORS)):
             raise SettingsError(f"factors '{factors}': give some of {','.join(map(str, FACTORS))}; 1 is for JPEG")
-        if family != "meta":
-            raise SettingsError(f"factors '{factors}': are for meta only")
+        if family not in ("meta", "sr"):
+            raise SettingsError(f"factors '{factors}': are for meta and sr only")
+        if family == "sr" and "1" in factors.split(","):
+            raise SettingsError(f"factors '{factors}': sr enlarges by 2, 3 or 4")
         given["factors"] = tuple(sorted(map(int, set(factors.split(",")))))
     if given.get("loss", "l1") not in LOSSES:
         raise SettingsError(f"loss '{given['loss']}': must be one of {', '.join(LOSSES)}")
@@ -73,6 +75,6 @@ def recipe_for(family: str, qualities: str | None = None, factors: str | None = 
     for name, smallest in (("steps", 1), ("batch", 1), ("crop", 16), ("lr", 1e-9), ("seed", 0)):
         if not getattr(recipe, name) >= smallest:
             raise SettingsError(f"{name} {getattr(recipe, name)}: must be at least {smallest}")
-    if recipe.crop % (whole := {"unet": 64, "meta": 24}.get(family, 8)):
+    if recipe.crop % (whole := {"unet": 64, "meta": 24, "jpegunet": 16, "sr": 12}.get(family, 8)):
         raise SettingsError(f"crop {recipe.crop}: must be a multiple of {whole}")
     return recipe

@@ -32,6 +32,12 @@ class Enlarger(nn.Module):
         number = factor if isinstance(factor, int) else int(factor.reshape(-1)[0].item())
         return self.factors[str(number)](small)
 
+    def begin(self, factor: int, like: int) -> None:
+        """Give the network of one factor the weights of another's, but for the last layer, which makes the pixels."""
+        other = self.factors[str(like)].state_dict()
+        own = {name: value for name, value in other.items() if not name.startswith("tail.")}
+        self.factors[str(factor)].load_state_dict(own, strict=False)
+
 
 class _OneFactor(nn.Module):
     def __init__(self, factor: int, width: int, inner: int, blocks: int) -> None:
