@@ -37,7 +37,7 @@ LAYERS = {
         {"apply", "files", "pyramid", "targets", "weights"},
         {"patch_groups"},
         {"cluster", "dct_shrinkage", "device", "image", "network", "settings"},
-        {"dihedral", "errors", "features", "formats", "metrics", "resample", "version"},
+        {"dihedral", "drawn", "errors", "features", "hard_edges", "formats", "metrics", "resample", "version"},
     ],
     "web": [
         {"__main__"},

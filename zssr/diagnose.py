@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from zssr.damages import KINDS, Finding
 from zssr.damages.downscale import find_kernel
 from zssr.damages.rules import hides_kernel, without_echoes
+from zssr.drawn import colours_of_drawing
 from zssr.image import Image, fill_hidden
 from zssr.resample import Size, ratio
 from zssr.settings import REPAIRS
@@ -16,19 +17,26 @@ ONLY_OWN_SIZE = frozenset(kind.name for kind in KINDS if kind.only_own_size)
 
 
 def diagnose(
-    image: Image, kinds: Collection[str] = REPAIRS, thorough: Collection[str] = REPAIRS
+    image: Image, kinds: Collection[str] = REPAIRS, thorough: Collection[str] = REPAIRS, asked: Collection[str] = ()
 ) -> tuple[Finding, ...]:
     """Look for damages of the given kinds, in the order in which they are listed in settings.REPAIRS.
 
     thorough: kinds of which rare damage that takes long to find is looked for too, such as a compression under that of
-    the file.
+    the file. asked: kinds that are looked for even in a drawing that may only look like them.
     """
     pixels = fill_hidden(image)
-    find = {kind.name: kind.find for kind in KINDS if kind.find is not None}
+    wanted = sorted((kind for kind in KINDS if kind.name in kinds), key=lambda kind: REPAIRS.index(kind.name))
+    colours = colours_of_drawing(pixels) if any(kind.drawn_colours for kind in wanted) else None
     findings: list[Finding] = []
-    for name in REPAIRS:
-        if name in kinds:
-            findings += find[name](image, pixels, name in thorough)
+    left_out = []
+    for kind in wanted:
+        if colours is not None and colours <= kind.drawn_colours and kind.name not in asked:
+            left_out.append(kind.name)
+        elif kind.find is not None:
+            findings += kind.find(image, pixels, kind.name in thorough)
+    if left_out:
+        words = f"drawn in {colours} colours: not looked for {' or '.join(left_out)}"
+        findings.append(Finding("drawn", words, 1.0, None))
     return tuple(findings)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zssr.apply import Seen
 from zssr.examples import Analytic, Estimator
+from zssr.hard_edges import calmed
 from zssr.plan import Plan, Step
 from zssr.pyramid import Pyramid
 
@@ -47,13 +48,21 @@ class FirstEstimate:
         mask = step.degradation.mask(step.size)
         if mask is not None and self._plan.out_size == self._plan.in_size:
             result = torch.where(mask.to(result.device), result, self.picture)
-        return step.degradation.project(result, self.picture) if self._plan.projects else result
+        return self._projected(result, step)
 
     def plain(self) -> Tensor:
         """(1, C, *plan.out_size): the result without a network."""
         last = self._plan.last
-        estimate = self.at(last).clamp(0, 1)
-        return last.degradation.project(estimate, self.picture) if self._plan.projects else estimate
+        return self._projected(self.at(last).clamp(0, 1), last)
+
+    def _projected(self, result: Tensor, step: Step) -> Tensor:
+        if not self._plan.projects:
+            return result
+        result = step.degradation.project(result, self.picture)
+        if step.size == self._plan.in_size:
+            return result
+        enlarged = step.degradation.parts[0].plain(self.picture, step.size).clamp(0, 1)
+        return calmed(result, self.picture, enlarged)
 
     def pyramid(self) -> Pyramid:
         """Of the picture at its own size, repaired."""

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from zssr.damages import Chain, Degradation, Downscale, Finding
-from zssr.damages.downscale import Kernel, find_kernel, read_kernel
+from zssr.damages.downscale import Kernel, Repeated, find_kernel, read_kernel
 from zssr.damages.rules import hides_kernel
 from zssr.damages.smaller import Frame
 from zssr.device import Compute, choose_device, choose_precision
 from zssr.dihedral import IDENTITY
+from zssr.drawn import colours_of_drawing
 from zssr.effort import EFFORTS, depth_for, steps_for, training_for
 from zssr.errors import PriorError, SettingsError
 from zssr.image import Image, fill_hidden
@@ -33,7 +34,7 @@ from zssr.resources import (
     sampling_device,
     storage_device,
 )
-from zssr.settings import LARGEST_FACTOR, Settings
+from zssr.settings import AUTO, LARGEST_FACTOR, Settings
 from zssr.source import Source, as_image
 from zssr.train import Training
 from zssr.weights import NetworkShape, Weights, fits, new_network
@@ -42,6 +43,7 @@ from zssr.weights import NetworkShape, Weights, fits, new_network
 SMALLEST_SIDE = 16
 SMALLEST_UNDAMAGED = 0.05  # share of the picture that local damages have to leave
 DEFAULT_TILE = 512
+MOST_PIXEL_ART_COLOURS = 16  # smoothed letters and lines have more
 # Pictures of at most so many pixels gain from results as further fathers; larger ones hold examples enough.
 FEW_EXAMPLES = 512 * 512
 # Gradual enlarging: 1.5, 2, 3, 4, 6, 8, ... are passed on the way to larger factors (ZSSR, section 3.3),
@@ -218,13 +220,18 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     undamaged = repairs.undamaged(image.size)
     learns, why_not = _learns(image, out_size, repairs, undamaged, settings)
     findings, notes = repairs.findings, repairs.notes
-    if kernel is None and out_size != image.size and not any(part.point_spread is not None for part in repairs.parts):
+    repeats = out_size != image.size and _is_pixel_art(image, settings, repairs)
+    if repeats:
+        learns, why_not = False, ("pixel art: each pixel is repeated (--repair none enlarges it as a photograph)",)
+    elif kernel is None and out_size != image.size and not any(part.point_spread is not None for part in repairs.parts):
         damages = [*repairs.parts, *(finding.damage for finding in findings)]
         kernel, found = find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(damages))
         findings = (found, *findings)
         if not found.sure:
             notes = (*notes, found.words)
     final = _chain(image.size, out_size, kernel or "bicubic", repairs.parts)
+    if repeats:
+        final = Chain((Repeated(_scale(image.size, out_size)),))
     steps = _steps(image.size, out_size, final, settings, learns, priors.initial is not None)
     channels = len(image.pixels)
     network = NetworkShape(
@@ -264,6 +271,14 @@ def make_plan(source: Source, settings: Settings) -> Plan:
         except PriorError as error:
             raise PriorError(f"prior {priors.initial.name}: {error}") from None
     return plan
+
+
+def _is_pixel_art(image: Image, settings: Settings, repairs: Repairs) -> bool:
+    """Whether a picture is of so few colours, with hard edges, that enlarging it must bring in no others."""
+    if settings.repair != "auto" or repairs.parts or repairs.smaller is not None or settings.kernel != AUTO:
+        return False
+    colours = colours_of_drawing(image.pixels)
+    return colours is not None and colours <= MOST_PIXEL_ART_COLOURS
 
 
 def _fitting_priors(

@@ -56,7 +56,7 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
         asked = asked - ONLY_OWN_SIZE if enlarges else asked
         looked_for -= ONLY_OWN_SIZE - asked
     named = {name.strip() for name in settings.repair.split(",")}
-    findings = diagnose(image, looked_for - by_hand, thorough=named)
+    findings = diagnose(image, looked_for - by_hand, thorough=named, asked=asked)
     taken = given + _taken(findings, asked, notes)
     for name in sorted(asked - by_hand - {finding.kind for finding in findings}):
         notes.append(f"no {name} was found")

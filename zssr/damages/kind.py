@@ -100,6 +100,7 @@ class Kind:
     ones, and whether to look for what takes long and is rare.
     finding: name in findings and in --repair, where it is not that of the operator. automatic: looked for unasked.
     only_own_size: whether it is a damage of its own only where the picture is not enlarged.
+    drawn_colours: a drawing of at most so many colours may look like this damage, so that it is not looked for there.
     settled: the parts of this kind, those given by hand first, in the order in which they happened.
     """
 
@@ -109,6 +110,7 @@ class Kind:
     finding: str = ""
     automatic: bool = False
     only_own_size: bool = False
+    drawn_colours: int = 0
     settled: Callable[[Sequence[Any], Settings], Sequence[Degradation]] = _as_they_are
     trials: tuple[Trial, ...] = ()
 

@@ -19,6 +19,7 @@ from zssr.damages.downscale.find import (
 from zssr.damages.downscale.kernel import Kernel
 from zssr.damages.downscale.kernel_files import check_kernel_file, read_kernel, write_kernel
 from zssr.damages.downscale.operator import Downscale
+from zssr.damages.downscale.repeated import Repeated
 from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
 from zssr.resample import Scale
 from zssr.settings import LARGEST_FACTOR
@@ -83,6 +84,7 @@ __all__ = [
     "KIND",
     "Downscale",
     "Kernel",
+    "Repeated",
     "check_kernel_file",
     "find_kernel",
     "read_kernel",

@@ -72,6 +72,7 @@ KIND = Kind(
     given=_given,
     find=_find,
     automatic=True,
+    drawn_colours=64,
     trials=(
         Trial(
             "mosaic",

@@ -39,6 +39,7 @@ KIND = Kind(
     given=_given,
     find=_find,
     automatic=True,
+    drawn_colours=256,
     trials=(Trial("noise", "standard deviation in grey levels, up to 100", number(0.1, 100), _damage, stored=False),),
 )
 
