@@ -8,6 +8,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -28,7 +29,8 @@ TIFF_LAYOUT_TAGS = {
     254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 297,
     317, 320, 322, 323, 324, 325, 338, 339, 347, 530, 531, 532, 700, 34675,
 }  # fmt: skip
-EXIF_IFD, _EXIF_WIDTH, _EXIF_HEIGHT = 0x8769, 0xA002, 0xA003
+EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
+_EXIF_WIDTH, _EXIF_HEIGHT = 0xA002, 0xA003
 
 # What Pillow, imagecodecs and tifffile raise on broken files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
@@ -146,7 +148,7 @@ def with_metadata(picture: Image, opened: PIL.Image.Image, icc: bytes | None, no
             warnings.simplefilter("ignore")  # Pillow warns of broken EXIF before it raises
             found = opened.getexif()
             orientation = found.get(ORIENTATION_TAG, 1)
-            exif = _exif_bytes(found, opened.format or "PNG")
+            exif = _exif_bytes(found, opened.format or "PNG", notes)
     except BROKEN:
         notes.append("its EXIF data are broken and were dropped")
     dpi = _dpi(opened.info.get("dpi"))
@@ -217,16 +219,36 @@ def to_8_bit_mode(opened: PIL.Image.Image, icc: bytes | None, notes: list[str]) 
     return result, icc
 
 
-def _exif_bytes(exif: PIL.Image.Exif, file_format: str) -> bytes | None:
-    if file_format == "TIFF":
-        for tag in TIFF_LAYOUT_TAGS & set(exif):
-            del exif[tag]
-    if not len(exif):
-        return None
-    if ORIENTATION_TAG in exif:
-        exif[ORIENTATION_TAG] = 1
-    if EXIF_IFD in exif:  # asking for it would make it
-        details = exif.get_ifd(EXIF_IFD)
-        details.pop(_EXIF_WIDTH, None)  # the size of the old pixels is wrong for new ones
-        details.pop(_EXIF_HEIGHT, None)
-    return exif.tobytes()
+def _exif_bytes(exif: PIL.Image.Exif, file_format: str, notes: list[str]) -> bytes | None:
+    """Of all entries that can be written, in the classic form that every format holds."""
+    kept = PIL.Image.Exif()
+    dropped = 0
+    for tag in exif:
+        if file_format == "TIFF" and tag in TIFF_LAYOUT_TAGS:
+            continue
+        alone = PIL.Image.Exif()
+        try:
+            alone[tag] = kept[tag] = _entry(exif, tag)
+            alone.tobytes()
+        except (*BROKEN, AttributeError):  # of another type than its tag says
+            kept.pop(tag, None)
+            dropped += 1
+    if dropped:
+        notes.append(f"{dropped} of its EXIF entries {'is' if dropped == 1 else 'are'} broken and dropped")
+    return kept.tobytes() if len(kept) else None
+
+
+def _entry(exif: PIL.Image.Exif, tag: int) -> Any:
+    if tag == ORIENTATION_TAG:
+        return 1
+    if tag not in (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD):
+        return _text(exif[tag])
+    details = {key: _text(value) for key, value in exif.get_ifd(tag).items()}
+    for size in (_EXIF_WIDTH, _EXIF_HEIGHT):  # of the old pixels, which is wrong for new ones
+        details.pop(size, None)
+    return details
+
+
+def _text(value: Any) -> Any:
+    """A text as the bytes it was read from, as UTF-8 mostly: Pillow would write ASCII alone."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value

@@ -10,7 +10,6 @@ import dataclasses
 import io
 import math
 import os
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -18,9 +17,14 @@ import numpy as np
 import PIL.Image
 import torch
 
+from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
 from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
 from zssr.image import BROKEN, ORIENTATION_TAG, Image, JpegData, from_array, to_8_bit_mode, upright, with_metadata
+
+EXTRA_SAMPLES = 338  # TIFF's tag
+END_OF_IMAGE = b"\xff\xd9"
+FILLING = bytes(range(1, 200, 3))  # that a JPEG file's missing pixels would be made of
 
 
 def load(
@@ -61,7 +65,29 @@ def load(
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from None
     except BROKEN as error:
+        if opened.format == "JPEG" and not data.endswith(END_OF_IMAGE) and _holds_all_pixels(data):
+            picture = load(data + END_OF_IMAGE, max_megabytes, max_pixels)
+            return dataclasses.replace(
+                picture, notes=("the file's end is missing, but none of its pixels", *picture.notes)
+            )
         raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
+
+
+def _holds_all_pixels(data: bytes) -> bool:
+    """Whether a JPEG file lacks nothing but its end: then what follows its pixels changes none of them.
+
+    False for progressive files, whose later scans may be missing as a whole.
+    """
+    try:
+        first, second = (_decoded(data + more + END_OF_IMAGE) for more in (b"", FILLING))
+    except BROKEN:
+        return False
+    return first is not None and second is not None and bool((first == second).all())
+
+
+def _decoded(data: bytes) -> np.ndarray | None:
+    with PIL.Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
+        return None if opened.info.get("progressive") else np.array(opened)
 
 
 def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
@@ -109,30 +135,31 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
     if frames > 1 and opened.format != "MPO":
         notes.append(f"first of {frames} frames")
     if _is_16_bit(opened):
-        picture = from_array(_decode_16_bit(opened, data))
+        picture = from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes))
+        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
+    if _has_unnamed_sample(opened):
+        picture = from_array(_with_alpha(opened, _decode_tiff(data, opened.width * opened.height), notes))
         return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
     converted, icc = to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
-    jpeg = _jpeg_data(opened, data) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
+    jpeg = _jpeg_data(opened, data, notes) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
     return with_metadata(dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), opened, icc, notes)
 
 
-def _jpeg_data(opened: PIL.Image.Image, data: bytes) -> JpegData | None:
-    """The file's own coefficients; None where its components are not luma and chroma."""
+def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegData | None:
+    """The file's own coefficients; None where its components are not luma and chroma, or they cannot be read."""
     names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
     if len(names) > 1 and (opened.info.get("adobe_transform") == 0 or names == list(b"RGB")):
         return None
-    import jpeglib
-
-    # The library reads files only. The data were decoded whole before, so it does not meet a broken one.
-    with tempfile.TemporaryDirectory(prefix="zssr-") as folder:
-        path = Path(folder) / "picture.jpg"
-        path.write_bytes(data)
-        jpeg = jpeglib.read_dct(str(path))
-    components = [jpeg.Y] if jpeg.Cb is None else [jpeg.Y, jpeg.Cb, jpeg.Cr]
+    try:
+        read = read_apart("coefficients", data)
+    except BrokenFileError:
+        notes.append("the file's own coefficients cannot be read: found from its pixels")
+        return None
+    tables, samplings = read["tables"], read["samplings"]
     return JpegData(
-        tuple(tuple(int(step) for step in jpeg.qt[number].flatten()) for number in jpeg.quant_tbl_no),
-        tuple((int(vertical), int(horizontal)) for vertical, horizontal in jpeg.samp_factor),
-        tuple(torch.from_numpy(np.ascontiguousarray(component)) for component in components),
+        tuple(tuple(map(int, table)) for table in tables),
+        tuple((int(vertical), int(horizontal)) for vertical, horizontal in samplings),
+        tuple(torch.from_numpy(read[f"coefficients{number}"]) for number in range(len(read) - 2)),
     )
 
 
@@ -141,10 +168,26 @@ def _is_16_bit(opened: PIL.Image.Image) -> bool:
         bits = opened.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         if max(bits) > 16 or opened.mode == "F":
             raise PictureError("32-bit samples: save it with 8 or 16 bits a channel first")
-        return max(bits) == 16
+        return 8 < max(bits) <= 16
     if opened.mode.startswith("I"):
         return True
     return opened.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+
+
+def _has_unnamed_sample(opened: PIL.Image.Image) -> bool:
+    """Whether a TIFF says nothing of what its last sample is for; Pillow leaves it out."""
+    return opened.format == "TIFF" and opened.tag_v2.get(EXTRA_SAMPLES) == (0,)  # type: ignore[attr-defined]
+
+
+def _with_alpha(opened: PIL.Image.Image, array: np.ndarray, notes: list[str]) -> np.ndarray:
+    """With its last sample as transparency, if it has one and may be; all of a picture is never transparent."""
+    if array.ndim < 3 or not _has_unnamed_sample(opened):
+        return array
+    if array[..., -1].any():
+        notes.append("a sample of no stated use is taken for transparency")
+        return array
+    notes.append("a sample of no stated use, all zero, was dropped")
+    return array[..., 0] if array.shape[-1] == 2 else array[..., :-1]
 
 
 def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
@@ -158,6 +201,14 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
 
 
 def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
+    """Of 9 to 16 bits, as 16."""
+    array = _decode_tiff(data, max_pixels)
+    if array.dtype != np.uint16:
+        raise PictureError(f"TIFF samples of type {array.dtype} are not supported: save it as 16-bit integers")
+    return array
+
+
+def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -168,12 +219,14 @@ def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
         array = page.asarray()
         if page.axes == "SYX":
             array = np.moveaxis(array, 0, -1)
+        bits = page.bitspersample
+        if array.dtype == np.uint16 and bits < 16:
+            most = (1 << bits) - 1
+            array = ((array.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            array = 65535 - array
+            array = np.iinfo(array.dtype).max - array
         elif page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
-            raise PictureError(f"16-bit TIFF of type {page.photometric!r} is not supported: save it as RGB first")
-        if array.dtype != np.uint16:
-            raise PictureError(f"TIFF samples of type {array.dtype} are not supported: save it as 16-bit integers")
+            raise PictureError(f"TIFF of type {page.photometric!r} is not supported here: save it as RGB first")
         if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
             # Stored premultiplied; zssr works on the colours themselves.
             alpha = array[..., -1:].astype(np.float64)

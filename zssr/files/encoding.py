@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -20,7 +21,7 @@ from PIL.PngImagePlugin import putchunk
 from zssr.errors import OutputError, one_line
 from zssr.files.writing import write
 from zssr.formats import FORMAT_OF_SUFFIX, FORMATS, WRITABLE
-from zssr.image import BROKEN, EXIF_IFD, TIFF_LAYOUT_TAGS, Image
+from zssr.image import BROKEN, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, TIFF_LAYOUT_TAGS, Image
 
 
 def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: bool = False) -> tuple[bytes, list[str]]:
@@ -46,13 +47,13 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
         if exif and not kind.holds_exif_directories:
             notes.append(f"of EXIF data, 16-bit {format} keeps only texts such as camera and author")
         return _WRITERS_16[format](image.samples(), icc, exif, dpi), notes
-    metadata = {"icc_profile": icc, "exif": exif, "dpi": dpi}
+    metadata: dict[str, Any] = {"icc_profile": icc, "exif": exif, "dpi": dpi}
     buffer = io.BytesIO()
     if exif and not kind.holds_exif_directories:
-        shorter = _without_directories(exif)
-        if len(shorter) < len(exif):
+        metadata["exif"], tags = None, _without_directories(exif)
+        if len(tags) < len(_loaded(exif)):
             notes.append(f"of EXIF data, {format} keeps only camera, author and the like")
-        metadata["exif"] = shorter
+        metadata["tiffinfo"] = tags
     options = {**kind.save_options(jpeg_quality), **{key: value for key, value in metadata.items() if value}}
     picture = image.pillow()
     try:
@@ -67,14 +68,20 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
     return buffer.getvalue(), notes
 
 
-def _without_directories(exif: bytes) -> bytes:
-    """EXIF without its sub-directories, which Pillow's TIFF writer cannot place."""
+def _loaded(exif: bytes) -> PIL.Image.Exif:
     loaded = PIL.Image.Exif()
     loaded.load(exif)
-    for tag in (EXIF_IFD, 0x8825, 0xA005):
-        if tag in loaded:
-            del loaded[tag]
-    return loaded.tobytes()
+    return loaded
+
+
+def _without_directories(exif: bytes) -> dict[int, Any]:
+    """The entries but for its sub-directories, which Pillow's TIFF writer cannot place; texts as bytes, which it would
+    else write as ASCII."""
+    return {
+        tag: value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
+        for tag, value in _loaded(exif).items()
+        if tag not in (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
+    }
 
 
 def _encode_png_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, dpi: tuple | None) -> bytes:
@@ -100,11 +107,9 @@ def _encode_tiff_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, 
     channels = 1 if samples.ndim == 2 else samples.shape[-1]
     tags = []
     if exif:
-        loaded = PIL.Image.Exif()
-        loaded.load(exif)
         # Camera, author, date and the like; sub-directories cannot be moved by value.
-        tags = [(tag, "s", 0, value, True) for tag, value in loaded.items()
-                if isinstance(value, str) and tag not in TIFF_LAYOUT_TAGS | {270, 305, 306}]  # fmt: skip
+        tags = [(tag, "s", 0, value, True) for tag, value in _without_directories(exif).items()
+                if isinstance(value, str | bytes) and tag not in TIFF_LAYOUT_TAGS | {270, 305, 306}]  # fmt: skip
     out = io.BytesIO()
     tifffile.imwrite(
         out, samples, photometric="rgb" if channels >= 3 else "minisblack", compression="zlib",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from scipy.io import loadmat, savemat
-from scipy.io.matlab import MatReadError
+from scipy.io import savemat
 from torch import Tensor
 
+from zssr.apart import BrokenFileError, read_apart
 from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA, Gaussian
 from zssr.damages.downscale.kernel import Kernel, normalised
 from zssr.errors import KernelError, OutputError, SettingsError
@@ -38,7 +38,7 @@ def read_kernel(source: str) -> Kernel | None:
         table = _FORMATS[path.suffix.lower()][0](path)
     except KernelError as error:
         raise KernelError(f"{source}: {error}") from None
-    except (OSError, ValueError, TypeError, MatReadError, SyntaxError, EOFError, NotImplementedError) as error:
+    except (OSError, ValueError, SyntaxError, BrokenFileError) as error:
         raise KernelError(f"{source}: not a kernel ({' '.join(str(error).split())[:100]})") from None
     try:
         normalised(table)
@@ -59,11 +59,11 @@ def _gaussian(name: str) -> str:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    content = loadmat(path)
+    content = read_apart("mat", path.read_bytes())
     for key in ("Kernel", "kernel"):
         if key in content:
-            return np.asarray(content[key], np.float64)
-    keys = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
+            return content[key]
+    keys = ", ".join(content) or "nothing"
     raise KernelError(f"no key 'Kernel' or 'kernel' (it holds {keys})")
 
 
@@ -95,7 +95,7 @@ def _write_png(path: Path, weights: np.ndarray) -> None:
 
 _FORMATS: dict[str, tuple[Callable[[Path], np.ndarray], Callable[[Path, np.ndarray], None]]] = {
     ".mat": (_read_mat, _write_mat),
-    ".npy": (lambda path: np.asarray(np.load(path, allow_pickle=False), np.float64), _write_npy),
+    ".npy": (lambda path: read_apart("npy", path.read_bytes())["array"], _write_npy),
     ".txt": (_read_txt, np.savetxt),
     ".png": (_read_png, _write_png),
 }

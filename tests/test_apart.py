@@ -1,0 +1,121 @@
+"""Readers in a process of their own."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from scipy.io import savemat
+
+import zssr
+from tests.conftest import PICTURES
+from zssr import apart
+from zssr.apart import BrokenFileError, read_apart
+from zssr.damages.downscale import read_kernel
+from zssr.errors import KernelError, PictureError
+
+JPEG = (PICTURES / "cat_compressed.jpg").read_bytes()
+
+
+def test_coefficients_are_those_of_the_file() -> None:
+    read = read_apart("coefficients", JPEG)
+    assert sorted(read) == ["coefficients0", "coefficients1", "coefficients2", "samplings", "tables"]
+    assert read["coefficients0"].shape == (38, 57, 8, 8)
+    assert read["tables"].shape == (3, 64)
+    assert read["samplings"].tolist() == [[2, 2], [1, 1], [1, 1]]
+
+
+def test_what_is_wrong_is_said_and_the_process_lives_on() -> None:
+    with pytest.raises(BrokenFileError):
+        read_apart("coefficients", b"no picture")
+    running = apart._process._running
+    assert running is not None
+    with pytest.raises(BrokenFileError):
+        read_apart("npy", b"")
+    assert read_apart("coefficients", JPEG)
+    assert apart._process._running is running
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals")
+def test_a_reader_that_dies_or_hangs_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_apart("coefficients", JPEG)
+    assert apart._process._running is not None
+    os.kill(apart._process._running.pid, signal.SIGSTOP)
+    monkeypatch.setattr(apart, "SECONDS", 0.3)
+    with pytest.raises(BrokenFileError, match="gave up"):
+        read_apart("coefficients", JPEG)
+    monkeypatch.undo()
+    assert read_apart("coefficients", JPEG)
+    assert apart._process._running is not None
+    apart._process._running.kill()
+    apart._process._running.wait()
+    assert read_apart("coefficients", JPEG)
+
+
+def test_a_picture_whose_coefficients_cannot_be_read_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(reader: str, data: bytes) -> None:
+        raise BrokenFileError("damaged")
+
+    monkeypatch.setattr("zssr.files.decoding.read_apart", broken)
+    image = zssr.load(PICTURES / "cat_compressed.jpg")
+    assert image.jpeg is None
+    assert any("coefficients cannot be read" in note for note in image.notes)
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """With bytes changed, cut off, or taken from elsewhere."""
+    out = bytearray(data)
+    for _ in range(rng.choice([1, 3, 20])):
+        out[rng.randrange(len(out))] = rng.randrange(256)
+    if rng.random() < 0.2:
+        out = out[: rng.randrange(1, len(out))]
+    if rng.random() < 0.2:
+        at, length = rng.randrange(len(out)), rng.randrange(1, 200)
+        out[at:at] = out[: min(length, len(out))]
+    return bytes(out)
+
+
+def said(read: Callable[[], object]) -> str:
+    """What is wrong; empty where it can be read."""
+    try:
+        read()
+    except (KernelError, PictureError) as error:
+        return str(error)
+    return ""
+
+
+def test_mutated_pictures(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    path = tmp_path / "a.jpg"
+    small = io.BytesIO()
+    PIL.Image.open(PICTURES / "cat.png").convert("RGB").resize((70, 50)).save(small, "JPEG", quality=60)
+    for _ in range(300):
+        path.write_bytes(mutated(small.getvalue(), rng))
+        assert "\n" not in said(lambda: zssr.load(path))
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".npy", ".txt", ".png"])
+def test_mutated_kernels(suffix: str, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    weights = np.outer([1, 2, 1], [1, 3, 1]) / 20
+    path = tmp_path / f"kernel{suffix}"
+    if suffix == ".mat":
+        savemat(path, {"Kernel": weights})
+    elif suffix == ".npy":
+        np.save(path, weights)
+    elif suffix == ".txt":
+        np.savetxt(path, weights)
+    else:
+        PIL.Image.fromarray((weights * 1000).astype(np.uint8)).save(path)
+    data = path.read_bytes()
+    assert read_kernel(str(path)) is not None
+    for _ in range(150):
+        path.write_bytes(mutated(data, rng))
+        assert "\n" not in said(lambda: read_kernel(str(path)))

@@ -1,0 +1,118 @@
+"""Files that are not quite as their formats want them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+import torch
+
+import zssr
+from tests.conftest import PICTURES
+from zssr.errors import PictureError
+from zssr.files.encoding import encode
+
+PIXELS = np.asarray(PIL.Image.open(PICTURES / "cat.png").convert("RGB").resize((60, 40)))
+WORDS = {315: "Jürgen Müller", 33432: "© 2024 猫"}  # author, copyright
+
+
+def jpeg(**options: object) -> bytes:
+    out = io.BytesIO()
+    PIL.Image.fromarray(PIXELS).save(out, "JPEG", quality=80, **options)
+    return out.getvalue()
+
+
+def tiff(array: np.ndarray, **options: object) -> bytes:
+    out = io.BytesIO()
+    tifffile.imwrite(out, array, photometric="rgb", **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def exif_of(data: bytes) -> dict[int, bytes]:
+    found = PIL.Image.open(io.BytesIO(data)).getexif()
+    return {tag: value.encode("latin-1") for tag, value in found.items() if isinstance(value, str)}
+
+
+def test_a_jpeg_without_its_end() -> None:
+    data = jpeg()
+    image = zssr.load(data[:-2])
+    assert torch.equal(image.pixels, zssr.load(data).pixels)
+    assert image.notes == ("the file's end is missing, but none of its pixels",)
+    for short in (data[: len(data) // 2], data[:-60], jpeg(progressive=True)[:-2]):
+        with pytest.raises(PictureError, match="truncated"):
+            zssr.load(short)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_sample_of_no_stated_use(kind: type) -> None:
+    times = 1 if kind is np.uint8 else 257
+    shape = np.zeros((40, 60, 1), np.uint8)
+    shape[10:30, 20:40] = 200
+    for sample, words in ((shape, "taken for transparency"), (0 * shape, "was dropped")):
+        array = np.concatenate([PIXELS, sample], 2).astype(kind) * kind(times)
+        image = zssr.load(tiff(array, extrasamples=["unspecified"]))
+        assert words in image.notes[0]
+        assert (image.alpha is not None) == bool(sample.any())
+        assert np.allclose(image.pixels.permute(1, 2, 0) * 255, PIXELS, atol=0.01)
+        if image.alpha is not None:
+            assert np.allclose(image.alpha[0] * 255, sample[..., 0], atol=0.01)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_tiff_of_odd_bits(bits: int) -> None:
+    """Packed by hand, as few writers do it."""
+    most = (1 << bits) - 1
+    levels = np.round(PIXELS[..., 0].astype(float) / 255 * most).astype(np.int64)
+    text = "".join("".join(f"{level:0{bits}b}" for level in row).ljust(-(-60 * bits // 8) * 8, "0") for row in levels)
+    strip = int(text, 2).to_bytes(len(text) // 8, "big")
+    entries = [
+        (256, 3, 1, 60), (257, 3, 1, 40), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+        (277, 3, 1, 1), (278, 3, 1, 40), (279, 4, 1, len(strip)),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    for tag, kind, count, value in entries:
+        directory += struct.pack("<HHII", tag, kind, count, value)  # little-endian: a short is its first half
+    data = struct.pack("<2sHI", b"II", 42, 8 + len(strip)) + strip + directory + struct.pack("<I", 0)
+    image = zssr.load(data)
+    assert image.peak == 65535
+    assert np.abs(image.pixels[0].numpy() * most - levels).max() < 0.2  # of the stored levels
+
+
+@pytest.mark.parametrize("bits", [np.uint8, np.uint16])
+def test_big_tiff(bits: type, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, PIXELS.astype(bits), photometric="rgb", bigtiff=True, extratags=[(315, "s", 0, "An author", True)]
+    )
+    image = zssr.load(path)
+    for format in ("png", "tiff", "jpg", "webp"):
+        data, notes = encode(image, format)
+        assert not any("dropped" in note for note in notes)
+        assert exif_of(data)[315] == b"An author", format
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff"])
+def test_texts_in_utf_8(format: str, tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    for tag, words in WORDS.items():
+        exif[tag] = words.encode()
+    image = zssr.load(jpeg(exif=exif))
+    for peak in {255, 65535 if format in ("png", "tiff") else 255}:
+        data, _ = encode(dataclasses.replace(image, peak=peak, jpeg=None), format)
+        assert {tag: exif_of(data)[tag].decode() for tag in WORDS} == WORDS
+
+
+def test_an_entry_of_another_type_than_its_tag() -> None:
+    """The others stay, and so does the work."""
+    out = io.BytesIO()
+    tags = [(315, "s", 0, "An author", True), (306, 5, 1, (3779, 100), True)]  # a date that is a fraction
+    tifffile.imwrite(out, PIXELS, photometric="rgb", datetime=None, extratags=tags)
+    image = zssr.load(out.getvalue())
+    assert image.notes == ("1 of its EXIF entries is broken and dropped",)
+    assert exif_of(encode(image, "png")[0])[315] == b"An author"
