@@ -6,7 +6,10 @@ import pytest
 import torch
 from conftest import photo, rounded
 
+from zssr.damages import Noise, from_json
 from zssr.damages.noise.find import find_noise
+from zssr.diagnose import diagnose
+from zssr.image import Image
 
 
 @pytest.mark.parametrize("sigma", [5, 15, 50])
@@ -41,3 +44,30 @@ def test_drawn() -> None:
     letters[:, 20:140:16, 20:140:3] = 0
     for pixels in (ramp, letters, torch.zeros(1, 1, 1), torch.ones(3, 64, 64)):
         assert find_noise(pixels) is None
+
+
+@pytest.mark.parametrize("name", ["cat.png", "coffee.png", "astronaut.png"])
+def test_channels_that_differ(name: str, rng: torch.Generator) -> None:
+    clean = photo(name)
+    true = Noise(1.0, channels=(30.0, 20.0, 35.0))
+    (finding,) = diagnose(Image(rounded(true.degrade(clean[None], rng)[0])), {"noise"})
+    noise = finding.damage
+    assert isinstance(noise, Noise)
+    assert noise.channels is not None
+    assert [share * noise.sigma for share in noise.channels] == pytest.approx([30, 20, 35], rel=0.1)
+    assert "in red, green and blue" in finding.words
+    assert from_json(noise.to_json()) == noise
+    (finding,) = diagnose(Image(rounded(Noise(25.0).degrade(clean[None], rng)[0])), {"noise"})
+    assert isinstance(finding.damage, Noise)
+    assert finding.damage.channels is None
+
+
+def test_the_filter_uses_what_the_channels_have(rng: torch.Generator) -> None:
+    clean = photo("cat.png")[None, :, :150, :200]
+    true = Noise(1.0, channels=(40.0, 10.0, 40.0))
+    y = rounded(true.degrade(clean, rng))
+    errors = [(noise.base(y, (150, 200)) - clean).square().mean() for noise in (true, Noise((3300 / 3) ** 0.5))]
+    assert errors[0] < 0.97 * errors[1]
+    assert torch.equal(true.strengths(clean[:1])[0, :, 0, 0] * 255, torch.tensor([40.0, 10.0, 40.0]))
+    grey = clean[:, :1]
+    assert torch.equal(true.base(grey, (150, 200)), Noise(1.0).base(grey, (150, 200)))

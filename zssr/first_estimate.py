@@ -13,6 +13,8 @@ from zssr.hard_edges import calmed
 from zssr.plan import Plan, Step
 from zssr.pyramid import Pyramid
 
+MOST_THOROUGH = 1 << 22  # pixels; more would be waited for without a word
+
 
 class FirstEstimate:
     """Of the picture of a plan whose priors are settled."""
@@ -78,7 +80,8 @@ class FirstEstimate:
         if settings.budget is not None:
             return priors.estimator
         if not priors.firsts:
-            return Analytic(thorough=True)
+            height, width = self._plan.in_size
+            return Analytic(thorough=height * width <= MOST_THOROUGH)
         return (priors.ensembled() if settings.ensemble else priors).estimator
 
     @property

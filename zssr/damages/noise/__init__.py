@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from zssr.damages.noise.find import find_noise
 from zssr.damages.noise.operator import Noise
 from zssr.image import Image
 from zssr.settings import Settings
+
+DIFFERENT = 1.25  # of the noise of one channel over another's
 
 
 def _given(settings: Settings, image: Image, enlarges: bool) -> list[Noise]:
@@ -25,13 +28,39 @@ def _find(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     if traces.slope > 0:
         words = f"noise of {traces.sigma:.1f} grey levels, growing with brightness"
         return [Finding("noise", words, traces.confidence, Noise(max(traces.offset, 0.0) ** 0.5, traces.slope))]
-    return [Finding("noise", f"noise of {traces.sigma:.1f} grey levels", traces.confidence, Noise(traces.sigma))]
+    noise = _by_channel(pixels) or Noise(traces.sigma)
+    words = f"noise of {traces.sigma:.1f} grey levels" if noise.channels is None else noise.describe()
+    return [Finding("noise", words, traces.confidence, noise)]
 
 
-def _damage(case: Damaged, sigma: float, rng: torch.Generator, folder: str) -> Damaged:
-    x = Noise(sigma).degrade(case.image.pixels[None], rng)
+def _by_channel(pixels: Tensor) -> Noise | None:
+    """Where the channels of a colour picture differ in their noise, as they do after a camera's white balance."""
+    if len(pixels) != 3:
+        return None
+    traces = [find_noise(channel[None]) for channel in pixels]
+    sigmas = [one.sigma for one in traces if one is not None]
+    if len(sigmas) < 3 or max(sigmas) < DIFFERENT * min(sigmas):
+        return None
+    sigma = math.sqrt(sum(one**2 for one in sigmas) / 3)
+    red, green, blue = (one / sigma for one in sigmas)
+    return Noise(sigma, channels=(red, green, blue))
+
+
+def _amount(text: str) -> float | tuple[float, float, float]:
+    """One standard deviation, or one for each of three channels."""
+    read = number(0.1, 100)
+    if text.count(",") != 2:
+        return read(text)
+    red, green, blue = map(read, text.split(","))
+    return red, green, blue
+
+
+def _damage(case: Damaged, amount: float | tuple[float, float, float], rng: torch.Generator, folder: str) -> Damaged:
+    noise = Noise(1.0, channels=amount) if isinstance(amount, tuple) else Noise(amount)
+    x = noise.degrade(case.image.pixels[None], rng)
     image = dataclasses.replace(case.image, pixels=x[0])
-    return dataclasses.replace(case, image=image, plain=x, settings={**case.settings, "noise": sigma})
+    told = "auto" if isinstance(amount, tuple) else amount
+    return dataclasses.replace(case, image=image, plain=x, settings={**case.settings, "noise": told})
 
 
 KIND = Kind(
@@ -40,7 +69,15 @@ KIND = Kind(
     find=_find,
     automatic=True,
     drawn_colours=256,
-    trials=(Trial("noise", "standard deviation in grey levels, up to 100", number(0.1, 100), _damage, stored=False),),
+    trials=(
+        Trial(
+            "noise",
+            "standard deviation in grey levels, up to 100, or R,G,B, those of each channel, which are then found",
+            _amount,
+            _damage,
+            stored=False,
+        ),
+    ),
 )
 
 __all__ = ["KIND", "Noise"]

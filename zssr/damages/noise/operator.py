@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,14 +27,17 @@ class Noise(Degradation):
     """y = x + n, where n has independent normal samples of variance sigma^2 + slope * brightness.
 
     sigma: standard deviation in black, in grey levels of 255. slope: growth of the variance per grey level;
-    0 for noise of one strength. Values are not clipped.
+    0 for noise of one strength. channels: standard deviation in each of three channels over sigma, where they differ.
+    Values are not clipped.
     """
 
     kind: ClassVar[str] = "noise"
     lost: ClassVar[str] = "Detail weaker than the noise cannot be told from it, and may be missing."
     noisy: ClassVar[bool] = True
+    bytes_a_pixel: ClassVar[int] = 100  # of the sums and members of all groups
     sigma: float
     slope: float = 0.0
+    channels: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma <= 255 or not 0 <= self.slope <= 255:
@@ -46,6 +50,7 @@ class Noise(Degradation):
     def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Add noise drawn on the generator's device."""
         noise = torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device)
+        noise *= self._by_channel(x)
         if not self.slope:
             return x + noise * (self.sigma / 255)
         return x + noise * (x.clamp(min=0) * 255 * self.slope + self.sigma**2).sqrt() / 255
@@ -64,9 +69,13 @@ class Noise(Degradation):
         x, sigma = self._stabilised(y)
         if x.shape[1] == 3:
             x = torch.einsum("kc,nchw->nkhw", _opponents(x.device), x)
-        estimate = multiscale(x, sigma, _by_planes)
+        # Of each plane, over sigma: differences of channels hold the noise of all of them.
+        shares = self._by_channel(y)[:, 0, 0]
+        if x.shape[1] == 3:
+            shares = (_opponents(x.device).square() @ shares.square()).sqrt()
+        estimate = multiscale(x, sigma, functools.partial(_by_planes, shares=shares.tolist()))
         if in_groups:
-            variance = x.new_full((x.shape[1], DCT_SIDE**2), VARIANCE * sigma**2)
+            variance = (VARIANCE * (sigma * shares) ** 2)[:, None].expand(-1, DCT_SIDE**2)
             pairs = zip(x.split(1), estimate.split(1), strict=True)
             estimate = torch.cat([collaborative(noisy, first, variance) for noisy, first in pairs])
         if x.shape[1] == 3:
@@ -74,7 +83,7 @@ class Noise(Degradation):
         return self._unstabilised(estimate).clamp_(0, 1)
 
     def strengths(self, y: Tensor) -> Tensor:
-        return (y.clamp(0, 1) * 255 * self.slope + self.sigma**2).sqrt_().div_(255)
+        return (y.clamp(0, 1) * 255 * self.slope + self.sigma**2).sqrt_().div_(255) * self._by_channel(y)
 
     def hint_channels(self, channels: int) -> int:
         return channels
@@ -83,15 +92,26 @@ class Noise(Degradation):
         """The contrast of the noisy picture, for what the base took for noise."""
         return local_contrast(y)
 
+    def _by_channel(self, x: Tensor) -> Tensor:
+        """(C, 1, 1) standard deviation in each channel of x over sigma."""
+        if self.channels is None or x.shape[1] != len(self.channels):
+            return x.new_ones(x.shape[1], 1, 1)
+        return x.new_tensor(self.channels)[:, None, None]
+
     def describe(self) -> str:
+        if self.channels is not None:
+            each = [f"{share * self.sigma:.0f}" for share in self.channels]
+            return f"noise of {each[0]}, {each[1]} and {each[2]} grey levels in red, green and blue"
         return f"noise of {self.sigma:g} grey levels" + (", growing with brightness" if self.slope else "")
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.kind, "sigma": self.sigma, "slope": self.slope}
+        channels = None if self.channels is None else list(self.channels)
+        return {"name": self.kind, "sigma": self.sigma, "slope": self.slope, "channels": channels}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Noise:
-        return cls(data["sigma"], data["slope"])
+        channels = data.get("channels")
+        return cls(data["sigma"], data["slope"], None if channels is None else tuple(channels))
 
     def _stabilised(self, y: Tensor) -> tuple[Tensor, float]:
         """y on a scale where the noise is equally strong everywhere, and its standard deviation there.
@@ -109,11 +129,12 @@ class Noise(Degradation):
         return (x * (255 * self.slope / 2)).square_().sub_(self.sigma**2).div_(255 * self.slope)
 
 
-def _by_planes(x: Tensor, sigma: float) -> Tensor:
+def _by_planes(x: Tensor, sigma: float, shares: Sequence[float]) -> Tensor:
+    """shares: standard deviation of each plane's noise over sigma."""
     planes = []
-    for plane in x.split(1, 1):
-        first = thresholded(plane, torch.full((DCT_SIDE**2,), THRESHOLD * sigma))
-        planes.append(wiener(plane, first, torch.full((DCT_SIDE**2,), VARIANCE * sigma**2)))
+    for plane, share in zip(x.split(1, 1), shares, strict=True):
+        first = thresholded(plane, torch.full((DCT_SIDE**2,), THRESHOLD * sigma * share))
+        planes.append(wiener(plane, first, torch.full((DCT_SIDE**2,), VARIANCE * (sigma * share) ** 2)))
     return torch.cat(planes, 1)
 
 
