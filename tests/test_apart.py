@@ -119,3 +119,34 @@ def test_mutated_kernels(suffix: str, tmp_path: Path) -> None:
     for _ in range(150):
         path.write_bytes(mutated(data, rng))
         assert "\n" not in said(lambda: read_kernel(str(path)))
+
+
+def test_an_interrupted_read_does_not_answer_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = io.BytesIO()
+    PIL.Image.open(PICTURES / "cat.png").convert("RGB").resize((64, 48)).save(small, "JPEG", quality=60)
+
+    def interrupted(stream: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(apart, "_received", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read_apart("coefficients", JPEG)
+    monkeypatch.undo()
+    assert read_apart("coefficients", small.getvalue())["coefficients0"].shape == (6, 8, 8, 8)
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("print('here')")
+    monkeypatch.chdir(tmp_path)
+    apart._process.close()
+    assert read_apart("coefficients", JPEG)["tables"].shape == (3, 64)
+
+
+def test_nothing_is_left_of_a_picture_whose_reader_died() -> None:
+    read_apart("coefficients", JPEG)
+    scratch = Path(apart._process._scratch)
+    assert scratch.is_dir()
+    assert not list(scratch.iterdir())
+    (scratch / "picture.jpg").write_bytes(JPEG)
+    apart._process.close()
+    assert not scratch.exists()

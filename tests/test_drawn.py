@@ -159,3 +159,17 @@ def test_repeated_pixels_lie_where_they_were() -> None:
     assert torch.equal(x[..., [0, 2, 3, 5], :][..., ::2], y)
     whole = Repeated((Fraction(1, 3), Fraction(1, 3)))
     assert torch.allclose(whole.degrade(whole.base(y, (12, 15))), y, atol=1e-6)
+
+
+def test_transparency_of_pixel_art_keeps_its_edges() -> None:
+    picture = np.array(sprite(1, 4).convert("RGBA"))
+    picture[:10, :, 3] = 0
+    result = zssr.restore(picture, scale=2, **QUICK)
+    assert result.image.alpha is not None
+    assert set(result.image.alpha.unique().tolist()) == {0.0, 1.0}
+
+
+def test_pixel_art_agrees_at_any_factor() -> None:
+    result = zssr.restore(np.array(sprite(2, 4).convert("RGB")), scale=1.5, **QUICK)
+    assert result.agreement.worst == 0
+    assert not result.plan.priors.used()

@@ -9,6 +9,7 @@ from conftest import photo, rounded
 from zssr.damages import Noise, from_json
 from zssr.damages.noise.find import find_noise
 from zssr.diagnose import diagnose
+from zssr.errors import SettingsError
 from zssr.image import Image
 
 
@@ -57,6 +58,9 @@ def test_channels_that_differ(name: str, rng: torch.Generator) -> None:
     assert [share * noise.sigma for share in noise.channels] == pytest.approx([30, 20, 35], rel=0.1)
     assert "in red, green and blue" in finding.words
     assert from_json(noise.to_json()) == noise
+    assert from_json({"name": "noise", "sigma": 3.0, "slope": 0.0}) == Noise(3.0)  # of an earlier version
+    with pytest.raises(SettingsError, match="three numbers"):
+        Noise(1.0, channels=(1.0, 2.0, float("nan")))
     (finding,) = diagnose(Image(rounded(Noise(25.0).degrade(clean[None], rng)[0])), {"noise"})
     assert isinstance(finding.damage, Noise)
     assert finding.damage.channels is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -58,3 +60,18 @@ def test_only_beside_the_edge() -> None:
     changed = (calmed(result, picture, plain) != result)[0, 0].any(0).nonzero().flatten()
     assert int(changed.max()) == 2 * (30 + BAND + 1) - 1
     assert np.isclose(float((calmed(result, picture, plain) - plain)[..., 60:66].max()), FREEDOM)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_white_hole_is_filled(level: float, tmp_path: Path) -> None:
+    """And not taken for a blank page."""
+    whole = make_scene(64, 72)
+    mask = torch.zeros(1, 64, 72)
+    mask[:, 20:40, 24:44] = 1
+    zssr.save(Image(mask), tmp_path / "mask.png")
+    damaged = torch.where(mask > 0, torch.tensor(level), whole)
+    result = zssr.restore(
+        Image(damaged), scale=2, kernel="bicubic", repair="none", mask=str(tmp_path / "mask.png"), **QUICK
+    )
+    middle = result.image.pixels[:, 56:64, 64:72]
+    assert (middle - level).abs().min() > 0.05

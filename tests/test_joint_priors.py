@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import Tensor
@@ -113,8 +115,8 @@ def test_the_strength_of_noise_is_told(folder: Path, whole: Tensor) -> None:
     prior = NoisePrior(folder / "denoise.safetensors", "a")
     results = [prior(Chain((Noise(sigma),)), whole, SIZE) for sigma in (5.0, 50.0)]
     assert not torch.equal(*results)
-    growing = Noise(3.0, 2.0).strengths(torch.tensor([0.0, 1.0])) * 255
-    assert growing.tolist() == pytest.approx([3, (9 + 2 * 255) ** 0.5])
+    growing = Noise(3.0, 2.0).strengths(torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)) * 255
+    assert growing.flatten().tolist() == pytest.approx([3, (9 + 2 * 255) ** 0.5])
 
 
 def test_several_together(folder: Path, whole: Tensor) -> None:
@@ -184,3 +186,30 @@ def test_muon_makes_updates_orthogonal() -> None:
     parameter.grad = torch.tensor([1.0, -5.0, 0.01, 2.0])
     optimizer.step()
     assert parameter.tolist() == pytest.approx([-0.1, 0.1, -0.1, -0.1], rel=1e-3)
+
+
+def test_auto_on_the_command_line(tmp_path: Path, whole: Tensor, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "a.jpg", tmp_path / "b.png"
+    PIL.Image.fromarray((whole[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(path, quality=10)
+    assert main([str(path), "--scale", "1", "--prior", "auto", "--num-epochs", "0", "-o", str(out)]) == 0
+    assert "prior jpeg" in "".join(capsys.readouterr())
+
+
+def test_auto_leaves_out_what_does_not_fit(whole: Tensor) -> None:
+    """It never ends the run: nobody named a prior."""
+    grey = Image(whole[0, :1])
+    for options in ({"model_depth": 4}, {"model_width": 8}, {"prior_strict": True, "num_epochs": 2}):
+        settings = {"scale": 2, "kernel": "bicubic", "prior": "auto", **QUICK, **options}
+        assert zssr.restore(grey, **settings).image.size == (152, 180)
+
+
+def test_factors_together_are_steps_of_their_own_shapes() -> None:
+    recipe = recipe_for("sr", steps=40, batch=1, crop=48, factors="2,3")
+    batches = SAMPLES["sr"]([drawn(0)], recipe, torch.device("cpu"))  # type: ignore[call-arg]
+    assert {int(batches[number][1]) for number in (0, 8)} == {2, 3}
+
+
+def test_crops_as_large_as_asked_for() -> None:
+    recipe = recipe_for("denoise", steps=40, batch=1, crop=576)
+    batches = SAMPLES["denoise"]([drawn(0, 600)], recipe, torch.device("cpu"))  # type: ignore[call-arg]
+    assert batches[0][0].shape == (1, 3, 576, 576)

@@ -44,7 +44,8 @@ def test_a_jpeg_without_its_end() -> None:
     image = zssr.load(data[:-2])
     assert torch.equal(image.pixels, zssr.load(data).pixels)
     assert image.notes == ("the file's end is missing, but none of its pixels",)
-    for short in (data[: len(data) // 2], data[:-60], jpeg(progressive=True)[:-2]):
+    after_a_marker = data[: data.rindex(b"\xff\x00") + 1]
+    for short in (data[: len(data) // 2], data[:-60], after_a_marker, jpeg(progressive=True)[:-2]):
         with pytest.raises(PictureError, match="truncated"):
             zssr.load(short)
 
@@ -53,12 +54,15 @@ def test_a_jpeg_without_its_end() -> None:
 def test_a_sample_of_no_stated_use(kind: type) -> None:
     times = 1 if kind is np.uint8 else 257
     shape = np.zeros((40, 60, 1), np.uint8)
-    shape[10:30, 20:40] = 200
-    for sample, words in ((shape, "taken for transparency"), (0 * shape, "was dropped")):
+    shape[10:30, 20:40] = 255
+    faint, light = np.minimum(shape, 1), PIXELS[..., :1]  # a mask of 0 and 1, and what might be infrared
+    for sample, words in (
+        (shape, "taken for transparency"), (0 * shape, "was dropped"), (faint, "was dropped"), (light, "was dropped")
+    ):  # fmt: skip
         array = np.concatenate([PIXELS, sample], 2).astype(kind) * kind(times)
         image = zssr.load(tiff(array, extrasamples=["unspecified"]))
         assert words in image.notes[0]
-        assert (image.alpha is not None) == bool(sample.any())
+        assert (image.alpha is not None) == (sample is shape)
         assert np.allclose(image.pixels.permute(1, 2, 0) * 255, PIXELS, atol=0.01)
         if image.alpha is not None:
             assert np.allclose(image.alpha[0] * 255, sample[..., 0], atol=0.01)
@@ -116,3 +120,13 @@ def test_an_entry_of_another_type_than_its_tag() -> None:
     image = zssr.load(out.getvalue())
     assert image.notes == ("1 of its EXIF entries is broken and dropped",)
     assert exif_of(encode(image, "png")[0])[315] == b"An author"
+
+
+def test_directories_of_exif_stay_what_they_are() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x8769] = {0x829A: 0.01, 0xA005: {1: "R98", 2: b"0100"}}
+    exif[0x8825] = {1: "N", 2: (50.0, 56.0, 12.0)}
+    found = PIL.Image.open(io.BytesIO(encode(zssr.load(jpeg(exif=exif)), "png")[0])).getexif()
+    assert found.get_ifd(0x8769)[0x829A] == 0.01
+    assert dict(found.get_ifd(0xA005)) == {1: "R98", 2: b"0100"}
+    assert found.get_ifd(0x8825)[1] == "N"

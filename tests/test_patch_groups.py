@@ -74,3 +74,12 @@ def test_the_transform_along_a_group_keeps_lengths() -> None:
     matrix = _haar(GROUP, torch.device("cpu"))
     assert torch.allclose(matrix @ matrix.T, torch.eye(GROUP), atol=1e-5)
     assert torch.allclose(matrix[0], torch.full((GROUP,), GROUP**-0.5))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_flat_and_clipped_areas(level: float) -> None:
+    """Of many patches that are quite alike each is in its own group, so that every pixel is covered."""
+    x = torch.full((1, 3, 100, 100), level)
+    assert torch.allclose(Noise(25.0).thorough_base(x, (100, 100)), x, atol=1e-5)
+    x[..., 60:, 60:] = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))
+    assert Noise(20.0).thorough_base(x, (100, 100)).isfinite().all()

@@ -361,12 +361,24 @@ def test_made_smaller(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "half"
     assert main(["pack", str(data), "--out", str(out), "--smaller", "2", "-q"]) == 0
     before, after = find(data), find(out)
-    assert [Path(name).stem for name in before] == [Path(name).stem for name in after]
-    sizes = [PIL.Image.open(path).size for path in (before["0.png"], after["0.webp"])]
+    assert list(before) == list(after)
+    assert split(list(before)) == split(list(after))
+    sizes = [PIL.Image.open(found["0.png"]).size for found in (before, after)]
     assert sizes == [(84, 72), (42, 36)]
     with pytest.raises(OutputError, match="not empty"):
         make_smaller(data, out, 2)
     assert main(["pack", str(data), "--out", str(tmp_path / "x"), "--smaller", "1"]) == 1
+    twice = tmp_path / "twice"
+    for part in "ab":
+        (twice / part).mkdir(parents=True)
+        shutil.copy(before["0.png"], twice / part / "0.png")
+    with pytest.raises(PictureError, match=r"two pictures are named 0\.png"):
+        make_smaller(twice, tmp_path / "y", 2)
+    PIL.Image.open(before["0.png"]).save(twice / "a" / "1.jpg")
+    (twice / "b" / "0.png").unlink()
+    with pytest.raises(PictureError, match="must be PNG or WebP"):
+        make_smaller(twice, tmp_path / "y", 2)
+    assert not (tmp_path / "y").exists()
 
 
 def test_as_many_steps_as_take_so_long(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,14 +23,14 @@ from zssr.errors import Cancelled, PictureError, SettingsError
 from zssr.files import encode, load
 from zssr.image import Image
 from zssr.plan import make_plan
-from zssr.priors import AUTO, shipped
+from zssr.priors import shipped
 from zssr.priors.cards import FAMILIES, load_weights
 from zssr.progress import Progress
 from zssr.repairs import repairs_for
 from zssr.resample import fit
 from zssr.resources import step_flops
 from zssr.restoration import restore
-from zssr.settings import Settings, parse_areas, specs
+from zssr.settings import AUTO, Settings, parse_areas, specs
 
 SEND_EVERY = 0.4  # seconds between two messages on progress
 CHECK_STOP_EVERY = 0.2  # seconds between two looks whether to stop

@@ -20,15 +20,23 @@ def colours_of_drawing(pixels: Tensor) -> int | None:
     to be taken out gives hundreds of colours to a picture of any size.
     """
     channels, height, width = pixels.shape
-    levels = pixels.detach().cpu().mul(255).round().to(torch.int64).numpy()
+    some = pixels.detach().flatten(1)[:, :: max(1, height * width // SAMPLED)]
+    if len(np.unique(_numbers(some))) > MOST_COLOURS:
+        return None
+    colours = len(np.unique(_numbers(pixels)))
+    levels = pixels.detach().cpu().mul(255).round().to(torch.int16).numpy()
     grey = channels == 1 or bool((levels == levels[:1]).all())
     most = min(MOST_GREYS if grey else MOST_COLOURS, height * width // LEAST_USES)
-    numbers = levels[0] if channels == 1 else (levels[0] << 16) + (levels[1] << 8) + levels[2]
-    step = max(1, numbers.size // SAMPLED)
-    if len(np.unique(numbers.reshape(-1)[::step])) > most:
-        return None
-    colours = len(np.unique(numbers))
     if not 2 <= colours <= most:
         return None
     steps = np.concatenate([np.abs(np.diff(levels, axis=axis)).max(0).ravel() for axis in (1, 2)])
     return colours if np.median(steps[steps > 0]) >= HARD_EDGE else None
+
+
+def _numbers(pixels: Tensor) -> np.ndarray:
+    """One for each colour of (C, ...)."""
+    levels = pixels.detach().cpu().mul(255).round().to(torch.int32)
+    number = levels[0]
+    for channel in levels[1:]:
+        number = number * 256 + channel
+    return number.numpy()

@@ -63,8 +63,10 @@ class FirstEstimate:
         result = step.degradation.project(result, self.picture)
         if step.size == self._plan.in_size:
             return result
-        enlarged = step.degradation.parts[0].plain(self.picture, step.size).clamp(0, 1)
-        return calmed(result, self.picture, enlarged)
+        smaller, *others = step.degradation.parts
+        # A hole or a mosaic may be white too.
+        small = self.repaired.clamp(0, 1) if others else self.picture
+        return calmed(result, small, smaller.plain(small, step.size).clamp(0, 1))
 
     def pyramid(self) -> Pyramid:
         """Of the picture at its own size, repaired."""

@@ -243,7 +243,9 @@ def _entry(exif: PIL.Image.Exif, tag: int) -> Any:
         return 1
     if tag not in (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD):
         return _text(exif[tag])
-    details = {key: _text(value) for key, value in exif.get_ifd(tag).items()}
+    details = {key: _text(value) for key, value in exif.get_ifd(tag).items() if key != INTEROPERABILITY_IFD}
+    if tag == EXIF_IFD and (interoperability := exif.get_ifd(INTEROPERABILITY_IFD)):  # else an offset in the old file
+        details[INTEROPERABILITY_IFD] = dict(interoperability)
     for size in (_EXIF_WIDTH, _EXIF_HEIGHT):  # of the old pixels, which is wrong for new ones
         details.pop(size, None)
     return details

@@ -74,6 +74,8 @@ def _like_patches(guide: Tensor, rows: tuple[int, int]) -> Tensor:
         moved = around[begin + down : end + down].unfold(1, width, 1).transpose(0, 1)
         squares = functional.avg_pool2d((moved - here).square_(), STEP)
         distances.append(functional.avg_pool2d(squares, DCT_SIDE // STEP, 1))
+        if down == REACH:
+            distances[-1][REACH] = -1  # itself always: of many that are quite alike, any might be taken
     shape = distances[0].shape
     nearest = torch.cat(distances).flatten(1).topk(GROUP, 0, largest=False)
     columns = width - DCT_SIDE + 1

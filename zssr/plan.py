@@ -222,7 +222,8 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     findings, notes = repairs.findings, repairs.notes
     repeats = out_size != image.size and _is_pixel_art(image, settings, repairs)
     if repeats:
-        learns, why_not = False, ("pixel art: each pixel is repeated (--repair none enlarges it as a photograph)",)
+        priors, learns = Priors(), False
+        why_not = ("pixel art: each pixel is repeated (--repair none enlarges it as a photograph)",)
     elif kernel is None and out_size != image.size and not any(part.point_spread is not None for part in repairs.parts):
         damages = [*repairs.parts, *(finding.damage for finding in findings)]
         kernel, found = find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(damages))
@@ -269,7 +270,9 @@ def make_plan(source: Source, settings: Settings) -> Plan:
         try:
             priors.initial.begin(new_network(network, plan.compute, torch.Generator()), plan.enlargement)
         except PriorError as error:
-            raise PriorError(f"prior {priors.initial.name}: {error}") from None
+            if settings.prior != AUTO:
+                raise PriorError(f"prior {priors.initial.name}: {error}") from None
+            plan = plan.with_priors(dataclasses.replace(priors, initial=None))
     return plan
 
 

@@ -15,6 +15,7 @@ from zssr.examples import Analytic, Estimator, Pair, draw_pair
 from zssr.plan import Plan
 from zssr.priors import PriorEstimator, Priors
 from zssr.pyramid import Pyramid
+from zssr.settings import AUTO
 from zssr.weights import Weights, new_network
 
 PAIRS = 8
@@ -35,6 +36,8 @@ def settle(plan: Plan, warm_start: Weights | None) -> Plan:
     """
     pairs = _made_once(plan)
     plan = _with_helpful_estimator(plan, pairs)
+    if plan.settings.prior == AUTO and plan.priors.firsts:  # initial weights are for the damages' own first estimate
+        plan = plan.with_priors(dataclasses.replace(plan.priors, initial=None))
     if plan.learns and _has_nothing_to_learn(plan):
         note = "the picture has no detail to learn from: a plain first estimate"
         plan = dataclasses.replace(plan, learns=False, notes=(*plan.notes, note))
@@ -122,7 +125,7 @@ def _verdict(plan: Plan, label: str, with_prior: float, without: float) -> tuple
     error = "no numbers" if math.isnan(with_prior) else f"{with_prior * 255:.2f} grey levels of error"
     words = f"prior {label}: {error} on pairs of this picture, {without * 255:.2f} without it"
     better, tolerated = with_prior <= without, with_prior <= without + TOLERATED_LOSS
-    if not better and plan.settings.prior_strict:
+    if not better and plan.settings.prior_strict and plan.settings.prior != AUTO:
         raise PriorError(f"{words}; leave --prior-strict out to go on")
     return tolerated, f"{words}: {'used' if better else 'used, though no better' if tolerated else 'not used'}"
 

@@ -13,7 +13,7 @@ from zssr.damages.smaller import SmallerPicture
 from zssr.diagnose import ONLY_OWN_SIZE, diagnose
 from zssr.image import Image
 from zssr.resample import Size
-from zssr.settings import Settings
+from zssr.settings import AUTO, Settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     looked_for = asked | (_automatic() if settings.repair == "auto" else set())
     # A blur that is given, or that the kernel of the enlargement holds, would be undone twice; and priors are for
     # pictures with the one damage that they repair.
-    if enlarges or any(part.point_spread is not None for _, part in given) or settings.prior not in ("none", "auto"):
+    if enlarges or any(part.point_spread is not None for _, part in given) or settings.prior not in ("none", AUTO):
         asked = asked - ONLY_OWN_SIZE if enlarges else asked
         looked_for -= ONLY_OWN_SIZE - asked
     named = {name.strip() for name in settings.repair.split(",")}

@@ -17,6 +17,7 @@ from torch import Tensor
 from zssr import files
 from zssr.agreement import Agreement, agreement_of
 from zssr.budget import Budget
+from zssr.damages.downscale import Repeated
 from zssr.image import Image
 from zssr.plan import Plan
 from zssr.resample import fit, size_of
@@ -178,7 +179,9 @@ def make_result(image: Image, restored: Restored, plan: Plan, budget: Budget) ->
         pixels = image.pixels
     alpha = image.alpha
     if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
-        alpha = fit(alpha, size_of(pixels)).clamp_(0, 1)
+        first = plan.last.degradation.parts[0]
+        repeats = isinstance(first, Repeated)  # its edges stay edges
+        alpha = first.plain(alpha, size_of(pixels)) if repeats else fit(alpha, size_of(pixels)).clamp_(0, 1)
     made = dataclasses.replace(image, pixels=pixels, alpha=alpha, notes=(), jpeg=None)
     notes += budget.note()
     return Result(

@@ -20,7 +20,7 @@ from zssr.errors import SettingsError, did_you_mean
 from zssr.formats import DEFAULT_MAX_PIXELS, WRITABLE
 
 LARGEST_FACTOR = 32
-AUTO = "auto"  # of the kernel: read from the picture
+AUTO = "auto"  # of the kernel: read from the picture; of the prior: those that fit it
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ class Settings:
     prior: str = _setting(
         "none",
         "networks trained on other pictures, as the first estimate or as initial weights: auto for those that fit the"
-        " picture, a name (zssr priors) or a file, or two as in jpegnet+sr; NAME@HASH: only if its SHA-256 begins so",
+        " picture, a name (zssr priors) or a file, or two as in jpegnet+meta; NAME@HASH: only if its SHA-256 begins so",
         "prior",
         "text",
         "--prior",

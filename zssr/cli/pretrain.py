@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="FILE", required=True, help="weights; FILE.csv beside it: validation curve")
     whole, real = number("int"), number("float")
     parser.add_argument("--steps", type=whole, metavar="N", help="training steps; this and the next six: the family's")
-    parser.add_argument("--minutes", type=real, metavar="M", help="as many steps as take so long, instead of --steps")
+    parser.add_argument("--minutes", type=real, metavar="M", help="as many steps as take about so long, not --steps")
     parser.add_argument("--batch", type=whole, metavar="N", help="crops in a step")
     parser.add_argument("--crop", type=whole, metavar="N", help="side of a crop, a multiple of 8 (some: of more)")
     parser.add_argument("--lr", type=real, metavar="R", help="largest learning rate")
@@ -128,7 +128,10 @@ def run_pack(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", required=True, help="new folder for the shards")
     parser.add_argument("--shard-MB", type=number("float"), default=512, metavar="N", help="size; default 512")
     parser.add_argument(
-        "--smaller", type=number("float"), metavar="F", help="no shards: lossless WebP files, F times smaller, F over 1"
+        "--smaller",
+        type=number("float"),
+        metavar="F",
+        help="no shards: PNG and WebP pictures, F times smaller, F over 1",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)

@@ -60,5 +60,6 @@ def _for_picture(path: str, scale: str | None) -> int:
     plan = settle(make_plan(path, settings), None)
     for note in plan.notes:
         print(note)
-    print("--prior " + ("+".join(prior.name for prior in plan.priors.used()) or "none"))
+    used = plan.priors.used() if plan.learns else plan.priors.firsts
+    print("--prior " + ("+".join(prior.name for prior in used) or "none"))
     return DONE

@@ -18,7 +18,7 @@ from zssr.cli.flags import Parser, add_settings, settings_of
 from zssr.cli.progress import Shell
 from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
 from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, WRITABLE
-from zssr.settings import Settings
+from zssr.settings import AUTO, Settings
 from zssr.targets import Found, find, label
 from zssr.version import __version__
 
@@ -130,11 +130,12 @@ def _prepare(order: _Order) -> None:
     """Load what takes seconds, and what all pictures need. Raises SettingsError where kernel or prior are none."""
     with order.shell.waiting("loading ..."):
         from zssr.damages.downscale import read_kernel
-        from zssr.priors import load_priors
+        from zssr.priors import load_priors, named_priors
         from zssr.restoration import restore  # noqa: F401
     read_kernel(order.settings.kernel)
     try:
-        load_priors(order.settings.prior)  # once for all pictures
+        # Once for all pictures; what joins is seen where each is planned.
+        (named_priors if order.settings.prior == AUTO else load_priors)(order.settings.prior)
     except PriorError as error:
         raise SettingsError(str(error)) from None
 

@@ -22,9 +22,9 @@ from zssr.errors import PictureError, one_line
 from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
 from zssr.image import BROKEN, ORIENTATION_TAG, Image, JpegData, from_array, to_8_bit_mode, upright, with_metadata
 
-EXTRA_SAMPLES = 338  # TIFF's tag
+EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
 END_OF_IMAGE = b"\xff\xd9"
-FILLING = bytes(range(1, 200, 3))  # that a JPEG file's missing pixels would be made of
+FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 
 
 def load(
@@ -175,18 +175,23 @@ def _is_16_bit(opened: PIL.Image.Image) -> bool:
 
 
 def _has_unnamed_sample(opened: PIL.Image.Image) -> bool:
-    """Whether a TIFF says nothing of what its last sample is for; Pillow leaves it out."""
-    return opened.format == "TIFF" and opened.tag_v2.get(EXTRA_SAMPLES) == (0,)  # type: ignore[attr-defined]
+    """Whether a grey or RGB TIFF says nothing of what its last sample is for; Pillow leaves it out."""
+    tags = getattr(opened, "tag_v2", {})
+    return opened.format == "TIFF" and tags.get(EXTRA_SAMPLES) == (0,) and tags.get(PHOTOMETRIC) in (1, 2)
 
 
 def _with_alpha(opened: PIL.Image.Image, array: np.ndarray, notes: list[str]) -> np.ndarray:
-    """With its last sample as transparency, if it has one and may be; all of a picture is never transparent."""
+    """With its last sample as transparency, where it looks so: most of it is nothing or full, and some of it full.
+
+    Other uses are masks of 0 and 1, and light that is not seen.
+    """
     if array.ndim < 3 or not _has_unnamed_sample(opened):
         return array
-    if array[..., -1].any():
+    sample, full = array[..., -1], np.iinfo(array.dtype).max
+    if (sample == full).any() and ((sample == 0) | (sample == full)).mean() > 0.5:
         notes.append("a sample of no stated use is taken for transparency")
         return array
-    notes.append("a sample of no stated use, all zero, was dropped")
+    notes.append("a sample of no stated use, which is no transparency, was dropped")
     return array[..., 0] if array.shape[-1] == 2 else array[..., :-1]
 
 
@@ -224,7 +229,8 @@ def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
             most = (1 << bits) - 1
             array = ((array.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            array = np.iinfo(array.dtype).max - array
+            colours = array.shape[-1] - len(page.extrasamples) if array.ndim == 3 else None
+            array[..., :colours] = np.iinfo(array.dtype).max - array[..., :colours]
         elif page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
             raise PictureError(f"TIFF of type {page.photometric!r} is not supported here: save it as RGB first")
         if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:

@@ -27,6 +27,7 @@ from zssr.priors.estimators import (
     RegionPrior,
 )
 from zssr.priors.spandrel import SUFFIXES, SpandrelPrior, is_own
+from zssr.settings import AUTO
 
 WEIGHTS = Path(__file__).parent / "weights"
 _PINNED = re.compile(r"(.+)@([0-9a-fA-F]{8,64})")
@@ -43,7 +44,6 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
-AUTO = "auto"  # those of AUTOMATIC that fit
 AUTOMATIC = ("jpegunet", "jpegnet", "denoise", "unet", "sr", "meta")  # the best of ours for each damage
 
 
@@ -141,12 +141,12 @@ def fitting_priors(
         elif all(_can_join(prior, other) for other in firsts):
             prior.passes = passes
             firsts.append(prior)
-    # Initial weights are for networks over the damages' own first estimate.
-    return Priors(tuple(firsts), None if firsts else initial), ()
+    return Priors(tuple(firsts), initial), ()
 
 
 def load_priors(names: str, precision: torch.dtype = torch.float32, passes: int = 1) -> Priors:
-    """One or more, as in "jpegnet+meta"; "none" for none. passes: how many times a JPEG prior is applied.
+    """One or more, as in "jpegnet+meta"; "none" for none, but not "auto", which is for one picture: see
+    `fitting_priors`. passes: how many times a JPEG prior is applied.
 
     Raises PriorError, also where two are for the same damage.
     """

@@ -1,7 +1,7 @@
 """What the larger families are trained on: whole batches, cut and damaged on the device that trains.
 
-Every batch is made from its number alone, so that a run that was stopped goes on from its checkpoint to the same
-result.
+Every batch is made from its number alone, so that a run that was stopped goes on from its checkpoint: on a CPU to the
+same weights, on CUDA, whose fastest kernels add in any order, to weights as good.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DRAWN_EVERY = 40  # photographs for one drawn picture
 
 
 class Crops:
-    """Pictures in the memory of a device. pictures: (3, H, W) uint8, no smaller than the crops."""
+    """Pictures, all of them in the memory of a device. pictures: (3, H, W) uint8, no smaller than the crops."""
 
     def __init__(self, pictures: Sequence[Picture], device: torch.device) -> None:
         flat = [torch.from_numpy(np.ascontiguousarray(picture[:, :, :])).flatten(1).T for picture in pictures]
@@ -85,7 +85,9 @@ class Batches:
     def __init__(self, pictures: Sequence[Picture], recipe: Recipe, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
         count = max(1, len(pictures) // DRAWN_EVERY)
-        self._crops = Crops([*pictures, *(drawn(number) for number in range(count))], device)
+        self._crops = Crops(
+            [*pictures, *(drawn(number, max(DRAWN_SIDE, recipe.crop)) for number in range(count))], device
+        )
 
         self._made: tuple[int, Sample] | None = None
 
@@ -198,8 +200,8 @@ class Noisy(Batches):
         def random() -> Tensor:
             return torch.rand(count, 1, 1, 1, generator=rng, device=device)
 
-        # Of the strength, a third is of the channel's own in a third of the samples, and grows with brightness in a
-        # quarter.
+        # In a third of the samples each channel has a strength of its own; in a quarter part of it grows with
+        # brightness.
         apart = torch.where(random() < 0.35, 1.0, 0.0)
         channels = torch.randn(count, 3, 1, 1, generator=rng, device=device).mul(0.4 * apart).exp()
         sigma = (self.STRONGEST * random().pow(1.3) * channels).clamp(max=self.STRONGEST)
@@ -255,10 +257,10 @@ def _smoothed(noise: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     return flat.view(noise.shape), (1 + together).view(-1, 1, 1, 1)
 
 
-def drawn(number: int) -> np.ndarray:
-    """(3, 512, 512) uint8: shapes, lines and text of random colours, drawn twice as large."""
+def drawn(number: int, result_side: int = DRAWN_SIDE) -> np.ndarray:
+    """(3, side, side) uint8: shapes, lines and text of random colours, drawn twice as large."""
     rng = np.random.default_rng((1, number))
-    side = 2 * DRAWN_SIDE
+    side = 2 * result_side
 
     def colour() -> tuple[int, int, int]:
         red, green, blue = (int(level) for level in rng.integers(0, 256, 3))
@@ -282,5 +284,5 @@ def drawn(number: int) -> np.ndarray:
         else:
             letters = "".join(chr(int(code)) for code in rng.integers(33, 127, 24))
             draw.text((x - 200, y), letters, colour(), PIL.ImageFont.load_default(int(rng.integers(16, 80))))
-    smaller = picture.resize((DRAWN_SIDE, DRAWN_SIDE), PIL.Image.Resampling.BICUBIC)
+    smaller = picture.resize((result_side, result_side), PIL.Image.Resampling.BICUBIC)
     return np.asarray(smaller).transpose(2, 0, 1)

@@ -44,7 +44,7 @@ FAMILIES = {
     "jpegnet": Family(JpegNet, "JPEG of any quality, told its table", 54),
     "jpegunet": Family(JpegUNet, "JPEG of any quality, luma and chroma together", 80, "jpeg"),
     "unet": Family(UNet, "mosaics, blurred and missing parts", 160, "picture"),
-    "sr": Family(Enlarger, "enlarging by 2, 3 or 4", 20, "enlarging"),
+    "sr": Family(Enlarger, "enlarging by 2, 3 or 4", 32, "enlarging"),
     "denoise": Family(Denoiser, "noise, told its strength", 80, "noise"),
     "meta": Family(Initial, "initial weights for enlarging and for JPEG", 0, "initial"),
 }

@@ -61,7 +61,7 @@ class Learner:
         self.records = on_device and device.type == "cuda"
         self._share = torch.zeros((), device=device)  # of the newest weights in the average
         self._channels = torch.tensor(samples.weights, device=device)[:, None, None]
-        self._recorded: dict[str, _Recorded] = {}
+        self._recorded: dict[tuple[object, ...], _Recorded] = {}
 
     @classmethod
     def new(
@@ -97,9 +97,10 @@ class Learner:
         if not self.records:
             with repeatable(self.compute.device):
                 return self._step(loss, inputs)
-        if loss not in self._recorded:
-            self._recorded[loss] = _Recorded(self, loss)
-        return self._recorded[loss](inputs)
+        kind = (loss, *(x.shape if x.ndim > 1 else x.item() for x in inputs))
+        if kind not in self._recorded:
+            self._recorded[kind] = _Recorded(self, loss)
+        return self._recorded[kind](inputs)
 
     def _step(self, loss: str, inputs: Sequence[Tensor]) -> Tensor:
         """Of the weights and of their average; the loss. inputs: on the device."""

@@ -123,8 +123,8 @@ def _decoded(path: Path) -> np.ndarray:
 
 
 def make_smaller(folder: Path, out: Path, factor: float, on_picture: Callable[[int, int], None] | None = None) -> int:
-    """Write the pictures under a folder, made smaller by bicubic interpolation, as lossless WebP files; return how
-    many. They keep their names, without folders, so that they are split as before.
+    """Write the pictures under a folder, made smaller by bicubic interpolation, as PNG or lossless WebP files;
+    return how many. They keep their names, without folders, and so the parts that they are split into.
 
     What a camera's own smoothing left soft is sharp again, and 200 photographs take 32 MB. out: as for `pack`.
     Raises PictureError, OutputError.
@@ -132,14 +132,19 @@ def make_smaller(folder: Path, out: Path, factor: float, on_picture: Callable[[i
     if not factor > 1:
         raise OutputError(f"{factor:g} times smaller: must be above 1")
     found = find(folder)
+    names = [base_of(name) for name in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise PictureError(f"{folder}: two pictures are named {name}; rename one")
+        if Path(name).suffix.lower() not in (".png", ".webp"):
+            raise PictureError(f"{folder}: {name}: must be PNG or WebP, as it is written so again, without loss")
     _new_folder(out)
     try:
         for number, (name, path) in enumerate(found.items(), 1):
             pixels = torch.from_numpy(_decoded(path))[None].float()
             size = (max(1, round(pixels.shape[-2] / factor)), max(1, round(pixels.shape[-1] / factor)))
             small = fit(pixels, size).round_().clamp_(0, 255).byte()[0].permute(1, 2, 0).numpy()
-            target = out / f"{Path(base_of(name)).stem}.webp"
-            PIL.Image.fromarray(small).save(target, lossless=True)
+            PIL.Image.fromarray(small).save(out / base_of(name), lossless=True)
             if on_picture is not None:
                 on_picture(number, len(found))
     except OSError as error:

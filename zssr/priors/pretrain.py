@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import math
@@ -174,7 +175,8 @@ def steps_within(
     pictures = load(found, split(list(found))["training"], recipe.crop)
     compute = Compute(where, choose_precision(precision, where))
     learner = Learner(untrained(family, recipe.seed), recipe, compute, samples)
-    batches = _batches(samples, pictures, recipe, 0, 0, where)
+    enough = dataclasses.replace(recipe, steps=max(recipe.steps, 2 * TRIED_STEPS))
+    batches = _batches(samples, pictures, enough, 0, 0, where)
 
     def learned(steps: int) -> float:
         start = time.monotonic()

@@ -67,6 +67,8 @@ def recipe_for(family: str, qualities: str | None = None, factors: str | None = 
         if family == "sr" and "1" in factors.split(","):
             raise SettingsError(f"factors '{factors}': sr enlarges by 2, 3 or 4")
         given["factors"] = tuple(sorted(map(int, set(factors.split(",")))))
+    if "loss" in given:
+        given["last_loss"] = None
     if given.get("loss", "l1") not in LOSSES:
         raise SettingsError(f"loss '{given['loss']}': must be one of {', '.join(LOSSES)}")
     recipe = dataclasses.replace(RECIPES[family], **given)

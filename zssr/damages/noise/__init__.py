@@ -56,6 +56,8 @@ def _amount(text: str) -> float | tuple[float, float, float]:
 
 
 def _damage(case: Damaged, amount: float | tuple[float, float, float], rng: torch.Generator, folder: str) -> Damaged:
+    if isinstance(amount, tuple) and len(case.image.pixels) != len(amount):
+        amount = math.sqrt(sum(one**2 for one in amount) / len(amount))
     noise = Noise(1.0, channels=amount) if isinstance(amount, tuple) else Noise(amount)
     x = noise.degrade(case.image.pixels[None], rng)
     image = dataclasses.replace(case.image, pixels=x[0])

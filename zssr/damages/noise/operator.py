@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -42,6 +43,9 @@ class Noise(Degradation):
     def __post_init__(self) -> None:
         if not 0 <= self.sigma <= 255 or not 0 <= self.slope <= 255:
             raise SettingsError(f"noise {self.sigma:g}: the standard deviation must lie between 0 and 255 grey levels")
+        shares = self.channels
+        if shares is not None and not (len(shares) == 3 and all(0 <= share < math.inf for share in shares)):
+            raise SettingsError(f"noise of channels {shares}: must be three numbers of at least 0")
 
     @property
     def clean_scale(self) -> float:
