@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import zssr
-from tests.conftest import QUICK, make_scene
+from tests.conftest import QUICK, make_scene, photo
 from zssr.cli import main
 from zssr.damages import Chain, Degradation, Downscale, Jpeg, Noise
 from zssr.damages.jpeg.tables import standard_tables
@@ -213,3 +213,16 @@ def test_crops_as_large_as_asked_for() -> None:
     recipe = recipe_for("denoise", steps=40, batch=1, crop=576)
     batches = SAMPLES["denoise"]([drawn(0, 600)], recipe, torch.device("cpu"))  # type: ignore[call-arg]
     assert batches[0][0].shape == (1, 3, 576, 576)
+
+
+def test_denoise_that_comes_with_zssr(whole: Tensor) -> None:
+    """Is better than the filter without other pictures, and auto takes it."""
+    size = (150, 200)
+    clean = photo("coffee.png")[None, :, : size[0], : size[1]]
+    noise = Noise(25.0)
+    y = damaged(clean, noise)
+    prior = load_priors("denoise").estimator
+    errors = [(x - clean).square().mean() for x in (prior(Chain((noise,)), y, size), noise.thorough_base(y, size))]
+    assert errors[0] < 0.9 * errors[1]
+    plan = zssr.make_plan(Image(y[0]), zssr.Settings(scale=1, noise=25, prior="auto"))
+    assert [one.name for one in plan.priors.used()] == ["denoise"]
