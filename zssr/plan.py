@@ -220,19 +220,15 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     undamaged = repairs.undamaged(image.size)
     learns, why_not = _learns(image, out_size, repairs, undamaged, settings)
     findings, notes = repairs.findings, repairs.notes
-    repeats = out_size != image.size and _is_pixel_art(image, settings, repairs)
-    if repeats:
+    if out_size != image.size and _is_pixel_art(image, settings, repairs):
         priors, learns = Priors(), False
         why_not = ("pixel art: each pixel is repeated (--repair none enlarges it as a photograph)",)
-    elif kernel is None and out_size != image.size and not any(part.point_spread is not None for part in repairs.parts):
-        damages = [*repairs.parts, *(finding.damage for finding in findings)]
-        kernel, found = find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(damages))
-        findings = (found, *findings)
-        if not found.sure:
-            notes = (*notes, found.words)
-    final = _chain(image.size, out_size, kernel or "bicubic", repairs.parts)
-    if repeats:
         final = Chain((Repeated(_scale(image.size, out_size)),))
+    else:
+        if kernel is None and out_size != image.size and all(part.point_spread is None for part in repairs.parts):
+            kernel, found = _found_kernel(image, out_size, repairs)
+            findings, notes = (found, *findings), notes if found.sure else (*notes, found.words)
+        final = _chain(image.size, out_size, kernel or "bicubic", repairs.parts)
     steps = _steps(image.size, out_size, final, settings, learns, priors.initial is not None)
     channels = len(image.pixels)
     network = NetworkShape(
@@ -274,6 +270,12 @@ def make_plan(source: Source, settings: Settings) -> Plan:
                 raise PriorError(f"prior {priors.initial.name}: {error}") from None
             plan = plan.with_priors(dataclasses.replace(priors, initial=None))
     return plan
+
+
+def _found_kernel(image: Image, out_size: Size, repairs: Repairs) -> tuple[Kernel, Finding]:
+    """Read from the picture, unless its damage hides it; and what to say."""
+    damages = [*repairs.parts, *(finding.damage for finding in repairs.findings)]
+    return find_kernel(image.pixels, _scale(image.size, out_size), hides_kernel(damages))
 
 
 def _is_pixel_art(image: Image, settings: Settings, repairs: Repairs) -> bool:

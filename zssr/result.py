@@ -17,7 +17,6 @@ from torch import Tensor
 from zssr import files
 from zssr.agreement import Agreement, agreement_of
 from zssr.budget import Budget
-from zssr.damages.downscale import Repeated
 from zssr.image import Image
 from zssr.plan import Plan
 from zssr.resample import fit, size_of
@@ -179,9 +178,9 @@ def make_result(image: Image, restored: Restored, plan: Plan, budget: Budget) ->
         pixels = image.pixels
     alpha = image.alpha
     if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
-        first = plan.last.degradation.parts[0]
-        repeats = isinstance(first, Repeated)  # its edges stay edges
-        alpha = first.plain(alpha, size_of(pixels)) if repeats else fit(alpha, size_of(pixels)).clamp_(0, 1)
+        # As the picture is enlarged, so that edges of pixel art stay edges; unless a part of the result is kept.
+        enlarge = fit if plan.frame is not None else plan.last.degradation.parts[0].plain
+        alpha = enlarge(alpha, size_of(pixels)).clamp(0, 1)
     made = dataclasses.replace(image, pixels=pixels, alpha=alpha, notes=(), jpeg=None)
     notes += budget.note()
     return Result(
