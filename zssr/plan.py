@@ -213,9 +213,9 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     frame: Frame | None = None
     if repairs.smaller is not None:
         out_size, frame = repairs.smaller.enlarged(out_size)
-        image, kernel = repairs.smaller.image, repairs.smaller.kernel
+        image, kernel = repairs.smaller.image, repairs.smaller.kernel or kernel
         if max(out_size[0] / image.size[0], out_size[1] / image.size[1]) > LARGEST_FACTOR:
-            raise SettingsError(f"the mosaic's cells and the scale together are a factor over {LARGEST_FACTOR}")
+            raise SettingsError(f"what the picture was made of would be enlarged over {LARGEST_FACTOR} times")
     image = dataclasses.replace(image, pixels=fill_hidden(image))
     undamaged = repairs.undamaged(image.size)
     learns, why_not = _learns(image, out_size, repairs, undamaged, settings)

@@ -20,8 +20,8 @@ from zssr.settings import AUTO, Settings
 class Repairs:
     """parts: in the order in which they happened, each at the picture's own size.
 
-    smaller: what the picture really is, where its damage left nothing but a smaller picture; parts is empty then.
-    notes: what is left alone.
+    smaller: what the picture really is, where its damage left nothing but a smaller picture; parts are that one's then.
+    notes: what is left alone, and what is to be known.
     """
 
     parts: tuple[Degradation, ...]
@@ -32,7 +32,7 @@ class Repairs:
     @property
     def words(self) -> list[str]:
         """What is undone, for people."""
-        return [part.describe() for part in self.parts] if self.smaller is None else [self.smaller.words]
+        return [*([] if self.smaller is None else [self.smaller.words]), *(part.describe() for part in self.parts)]
 
     def undamaged(self, size: Size) -> Tensor | None:
         """(1, 1, *size) bool: pixels that no damage of a part covers; None where there is none."""
@@ -61,16 +61,30 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     for name in sorted(asked - by_hand - {finding.kind for finding in findings}):
         notes.append(f"no {name} was found")
     taken = _without_echoes(taken, asked | by_hand, notes)
-    smaller = next(filter(None, (part.as_smaller_picture(image) for _, part in taken)), None)
-    if smaller is not None:
-        if len(taken) > 1:
-            notes.append("the mosaic covers the whole picture: other damage is not undone with it")
-        return Repairs((), findings, smaller, tuple(notes))
+    parts = _in_order(taken, settings)
+    for number, part in enumerate(parts):
+        smaller = part.as_smaller_picture(image, parts[number + 1 :])
+        if smaller is None:
+            continue
+        if smaller.kernel is not None:
+            if len(parts) > 1:
+                notes.append("the mosaic covers the whole picture: other damage is not undone with it")
+            return Repairs((), findings, smaller, tuple(notes))
+        notes.append(smaller.words)
+        others = _automatic() - by_hand - ONLY_OWN_SIZE - {kind.name for kind, _ in taken}
+        found = diagnose(smaller.image, others if settings.repair == "auto" else ())
+        before = _without_echoes(_taken(found, set(), notes), set(), notes)
+        return Repairs(known_after_later_ones(_in_order(before, settings)), (*findings, *found), smaller, tuple(notes))
+    return Repairs(known_after_later_ones(parts), findings, None, tuple(notes))
+
+
+def _in_order(taken: Sequence[tuple[Kind, Degradation]], settings: Settings) -> list[Degradation]:
+    """In which they happened."""
     parts: list[Degradation] = []
-    for kind in KINDS:  # in the order in which damages happen
+    for kind in KINDS:
         own = [part for k, part in taken if k is kind]
         parts += kind.settled(own, settings) if own else []
-    return Repairs(known_after_later_ones(parts), findings, None, tuple(notes))
+    return parts
 
 
 def _automatic() -> set[str]:

@@ -214,6 +214,17 @@ class Settings:
         high=30,
         repairs="defocus",
     )
+    enlarged: float | str | None = _setting(
+        None,
+        "enlarged before: how many times, or auto to find it; 0: it was not",
+        "repairing",
+        "amount",
+        "--enlarged",
+        metavar="FACTOR|auto",
+        low=0,
+        high=6,
+        repairs="enlarged",
+    )
     mosaic: str | None = _setting(
         None,
         "pixelated parts: auto, or X,Y,WIDTH,HEIGHT:CELL, FILE:CELL (white is pixelated) or all:CELL; CELL is its side"

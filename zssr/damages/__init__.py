@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zssr.damages import blur, defocus, downscale, jpeg, missing, mosaic, noise
+from zssr.damages import blur, defocus, downscale, enlarged, jpeg, missing, mosaic, noise
 from zssr.damages.blur import Blur
 from zssr.damages.chain import Chain, Undo
 from zssr.damages.defocus import Defocus
 from zssr.damages.degradation import Degradation, RestoreComponents, RestorePlane
 from zssr.damages.downscale import Downscale
+from zssr.damages.enlarged import Enlarged
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.kind import Damaged, Finding, Kind, Trial
 from zssr.damages.missing import Missing
@@ -21,6 +22,7 @@ from zssr.damages.region import Region
 # In the order in which damages happen.
 KINDS: tuple[Kind, ...] = (
     downscale.KIND,
+    enlarged.KIND,
     blur.WHOLE,
     defocus.KIND,
     noise.KIND,
@@ -44,6 +46,6 @@ def _part_from_json(data: dict[str, Any]) -> Degradation:
 
 
 __all__ = [
-    "KINDS", "Blur", "Chain", "Damaged", "Defocus", "Degradation", "Downscale", "Finding", "Jpeg", "Kind", "Missing",
-    "Mosaic", "Noise", "Region", "RestoreComponents", "RestorePlane", "Trial", "Undo", "from_json",
+    "KINDS", "Blur", "Chain", "Damaged", "Defocus", "Degradation", "Downscale", "Enlarged", "Finding", "Jpeg", "Kind",
+    "Missing", "Mosaic", "Noise", "Region", "RestoreComponents", "RestorePlane", "Trial", "Undo", "from_json",
 ]  # fmt: skip

@@ -124,8 +124,9 @@ class Degradation(Protocol):
         """The same damage for another factor, of a damage whose scale is not one."""
         return self
 
-    def as_smaller_picture(self, image: Image) -> SmallerPicture | None:
-        """The picture that this damage leaves, where all of it is a smaller one; None where it is not."""
+    def as_smaller_picture(self, image: Image, later: Sequence[Degradation]) -> SmallerPicture | None:
+        """The picture that this damage left, where all of it is a smaller one; None where it is not. later: the damages
+        that followed."""
         return None
 
     # ------------------------------------------------------------------------------------ how it is learned

@@ -9,6 +9,7 @@ from typing import Any
 from zssr.damages.blur import Blur
 from zssr.damages.defocus import Defocus
 from zssr.damages.degradation import Degradation
+from zssr.damages.enlarged import Enlarged
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.jpeg.tables import nearest_quality
 from zssr.damages.kind import Finding
@@ -45,6 +46,10 @@ def _is_coarse(noise: Noise, jpeg: Jpeg) -> bool:
     return nearest_quality(jpeg.tables[0]) < NOISE_SURVIVES
 
 
+def _always(part: Degradation, other: Degradation) -> bool:
+    return True
+
+
 def _overlaps(blur: Blur, mosaic: Mosaic) -> bool:
     return blur.region is not None and blur.region.overlaps(mosaic.region)
 
@@ -64,6 +69,10 @@ def _under_noise(blur: Blur, noise: Noise) -> bool:
 LEFT_ALONE = (
     Unless(Blur, beside=Defocus, when=_is_all_over),  # a lens out of focus makes a picture soft
     Unless(Blur, beside=Mosaic, when=_is_all_over),
+    # What is interpolated is soft, its noise too; the smaller picture tells what was there before.
+    Unless(Blur, beside=Enlarged, when=_always),
+    Unless(Noise, beside=Enlarged, when=_always),
+    Unless(Mosaic, beside=Enlarged, when=_always),
     Unless(
         Blur,
         beside=Noise,

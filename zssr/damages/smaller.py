@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as functional
 from torch import Tensor
 
-from zssr.resample import Size
+from zssr.resample import Scale, Size
 
 if TYPE_CHECKING:
+    from zssr.damages.downscale.kernel import Kernel
     from zssr.image import Image
 
 
@@ -43,25 +44,25 @@ class Frame:
 class SmallerPicture:
     """image: one pixel a cell. size: (height, width) of the picture it stands for, in whose place it is restored.
 
-    cell: (height, width) in pixels. margins: (rows, columns) by which the first cells reach out of the picture at the
-    top left. words: the damage, for people. lost: see Degradation.lost.
+    cell: tuple[int | Fraction, int | Fraction]
+    top left. kernel: what a cell shows of its pixels; None for a picture as any other, whose kernel and damages can be
+    read from it. words: the damage, for people. lost: see Degradation.lost.
     """
 
     image: Image
     size: Size
-    cell: Size
+    cell: Scale
     margins: tuple[int, int]
+    kernel: Kernel | None
     words: str
     lost: str
-
-    kernel = "box"  # a cell has the mean colour of its pixels
 
     def enlarged(self, out_size: Size) -> tuple[Size, Frame]:
         """(height, width) that the small picture is enlarged to for a result of `out_size`, and the result's place."""
         factors = [Fraction(new, old) for new, old in zip(out_size, self.size, strict=True)]
         top, left = (int(margin * factor) for margin, factor in zip(self.margins, factors, strict=True))
         height, width = (
-            math.ceil(count * side * factor)
+            math.ceil(count * (side * factor))
             for count, side, factor in zip(self.image.size, self.cell, factors, strict=True)
         )
         return (height, width), Frame(top, left, out_size, self.lost)

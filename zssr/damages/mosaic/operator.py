@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -110,13 +112,14 @@ class Mosaic(Degradation):
     def grid_offset(self) -> tuple[int, int]:
         return -self.phase[0] % self.cell[0], -self.phase[1] % self.cell[1]
 
-    def as_smaller_picture(self, image: Image) -> SmallerPicture | None:
+    def as_smaller_picture(self, image: Image, later: Sequence[Degradation]) -> SmallerPicture | None:
         """One pixel a cell, where all is pixelated. Cells cut by the border count as whole."""
         if not self.region.pixels.all():
             return None
         means = self.cells.means(image.pixels[None])[0]
         smaller = dataclasses.replace(image, pixels=means, alpha=None, jpeg=None)
-        return SmallerPicture(smaller, image.size, self.cell, self.grid_offset, self.describe(), self.lost)
+        cell = (Fraction(self.cell[0]), Fraction(self.cell[1]))
+        return SmallerPicture(smaller, image.size, cell, self.grid_offset, "box", self.describe(), self.lost)
 
     def describe(self) -> str:
         return f"a mosaic of {self.cell[1]}x{self.cell[0]} cells{self.on_region()}"
