@@ -124,7 +124,7 @@ def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
     settings = visitor_settings(task.settings)
     picture = load(task.data, task.max_MB, task.max_pixels)
     if not task.keep_exif:  # it may tell the place
-        picture = dataclasses.replace(picture, exif=None)
+        picture = picture.anonymous()
     sender.picture(picture)
     plan = make_plan(picture, settings)
     sender.planned()
@@ -134,8 +134,8 @@ def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
     before = fit(picture.pixels, result.image.size).clamp_(0, 1)
     files = {
         "result.png": encoded,
-        "before.png": encode(dataclasses.replace(result.image, pixels=before, exif=None), "png")[0],
-        "source.png": encode(dataclasses.replace(picture, exif=None), "png")[0],
+        "before.png": encode(dataclasses.replace(result.image, pixels=before).anonymous(), "png")[0],
+        "source.png": encode(picture.anonymous(), "png")[0],
         "thumbnail.jpg": _jpeg(_small(result.image, THUMBNAIL)),
         "sidecar.json": result.sidecar_json(),
     }

@@ -19,10 +19,20 @@ import torch
 
 from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
+from zssr.files.metadata import read_metadata
 from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
-from zssr.image import BROKEN, ORIENTATION_TAG, Image, JpegData, from_array, to_8_bit_mode, upright, with_metadata
+from zssr.image import (
+    BROKEN,
+    Image,
+    JpegData,
+    from_array,
+    profile_of,
+    to_8_bit_mode,
+    with_metadata,
+)
 
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
 END_OF_IMAGE = b"\xff\xd9"
 FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 
@@ -51,7 +61,7 @@ def load(
             warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
             opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
     except PIL.UnidentifiedImageError:
-        if data[:4] in (b"II*\0", b"MM\0*"):
+        if data[:4] in TIFF_SIGNATURES:
             return _load_tiff_alone(name, data, max_pixels)
         raise PictureError(f"{name}: not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
     except PIL.Image.DecompressionBombError:
@@ -92,6 +102,8 @@ def _decoded(data: bytes) -> np.ndarray | None:
 
 def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
     """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
+    notes: list[str] = []
+    described, exif = PIL.Image.Image(), PIL.Image.Exif()
     try:
         import tifffile
 
@@ -99,14 +111,17 @@ def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
             page = file.pages.first
             if page.imagewidth * page.imagelength > max_pixels:
                 raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
+            if len(file.pages) > 1:
+                notes.append(f"first of {len(file.pages)} frames")
+            described.format, described.info = "TIFF", {"xmp": page.tags.valueof(700)}
+            exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
+            exif.load_from_fp(io.BytesIO(data), page.offset)
             icc = page.tags.valueof(34675)
-            orientation = page.tags.valueof(ORIENTATION_TAG) or 1
-        picture = upright(from_array(_decode_tiff_16(data, max_pixels)), orientation)
+        return with_metadata(from_array(_decode_tiff_16(data, max_pixels)), described, icc, notes, exif)
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from None
     except BROKEN as error:
         raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
-    return dataclasses.replace(picture, icc=icc, format="tiff")
 
 
 def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
@@ -134,15 +149,21 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
     frames = getattr(opened, "n_frames", 1)
     if frames > 1 and opened.format != "MPO":
         notes.append(f"first of {frames} frames")
+    picture, icc = _pixels(opened, data, notes)
+    further = read_metadata(opened, data, notes)
+    return dataclasses.replace(with_metadata(picture, opened, icc, notes), **further)
+
+
+def _pixels(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> tuple[Image, bytes | None]:
+    """The picture as it lies in the file, without metadata, and the profile that holds for it."""
     if _is_16_bit(opened):
-        picture = from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes))
-        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
+        return from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes)), profile_of(opened)
     if _has_unnamed_sample(opened):
-        picture = from_array(_with_alpha(opened, _decode_tiff(data, opened.width * opened.height), notes))
-        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
-    converted, icc = to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
+        samples = _decode_tiff(data, opened.width * opened.height)
+        return from_array(_with_alpha(opened, samples, notes)), profile_of(opened)
+    converted, icc = to_8_bit_mode(opened, profile_of(opened), notes)
     jpeg = _jpeg_data(opened, data, notes) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
-    return with_metadata(dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), opened, icc, notes)
+    return dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), icc
 
 
 def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegData | None:
@@ -199,6 +220,7 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
     if opened.format == "PNG":
         import imagecodecs
 
+        opened.load()  # metadata may follow the pixels
         return imagecodecs.png_decode(data)
     if opened.format != "TIFF":
         raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
