@@ -1,7 +1,7 @@
 """Reading picture files.
 
-Pillow reads everything of 8 bits and all metadata. It cannot hold more than one channel of 16 bits, so 16-bit PNG goes
-through imagecodecs and 16-bit TIFF through tifffile.
+Pillow reads everything of 8 bits and most metadata. It cannot hold more than one channel of 16 bits, so PNG, AVIF and
+JPEG of more than 8 bits go through imagecodecs and such TIFF through tifffile.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 
 from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
+from zssr.files import deep
 from zssr.files.metadata import read_metadata
 from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
 from zssr.image import (
@@ -59,7 +60,7 @@ def load(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
-            opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
+            opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=READABLE)
     except PIL.UnidentifiedImageError:
         if data[:4] in TIFF_SIGNATURES:
             return _load_tiff_alone(name, data, max_pixels)
@@ -156,7 +157,7 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
 
 def _pixels(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> tuple[Image, bytes | None]:
     """The picture as it lies in the file, without metadata, and the profile that holds for it."""
-    if _is_16_bit(opened):
+    if _is_16_bit(opened, data):
         return from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes)), profile_of(opened)
     if _has_unnamed_sample(opened):
         samples = _decode_tiff(data, opened.width * opened.height)
@@ -184,7 +185,7 @@ def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegDa
     )
 
 
-def _is_16_bit(opened: PIL.Image.Image) -> bool:
+def _is_16_bit(opened: PIL.Image.Image, data: bytes) -> bool:
     if opened.format == "TIFF":
         bits = opened.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         if max(bits) > 16 or opened.mode == "F":
@@ -192,7 +193,9 @@ def _is_16_bit(opened: PIL.Image.Image) -> bool:
         return 8 < max(bits) <= 16
     if opened.mode.startswith("I"):
         return True
-    return opened.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+    if opened.format == "PNG":
+        return any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+    return deep.bits_of(opened.format, data) > 8
 
 
 def _has_unnamed_sample(opened: PIL.Image.Image) -> bool:
@@ -222,9 +225,11 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
 
         opened.load()  # metadata may follow the pixels
         return imagecodecs.png_decode(data)
-    if opened.format != "TIFF":
+    if opened.format == "TIFF":
+        return _decode_tiff_16(data, opened.width * opened.height)
+    if opened.mode.startswith("I"):
         raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
-    return _decode_tiff_16(data, opened.width * opened.height)
+    return deep.decode(opened.format, data)
 
 
 def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
@@ -248,8 +253,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
             array = np.moveaxis(array, 0, -1)
         bits = page.bitspersample
         if array.dtype == np.uint16 and bits < 16:
-            most = (1 << bits) - 1
-            array = ((array.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16)
+            array = deep.widened(array, bits)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             colours = array.shape[-1] - len(page.extrasamples) if array.ndim == 3 else None
             array[..., :colours] = np.iinfo(array.dtype).max - array[..., :colours]

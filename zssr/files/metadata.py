@@ -8,7 +8,9 @@ from typing import Any
 
 import PIL.Image
 
-from zssr.files.png import read_chunks
+from zssr.files.boxes import properties
+from zssr.files.png import colours_of, read_chunks
+from zssr.image import profile_of
 
 # Segments of JPEG files by how they begin, that are read elsewhere or say how the old file's pixels were stored.
 _KNOWN_SEGMENTS = (
@@ -59,10 +61,19 @@ def _title(content: bytes) -> str:
     return "".join(letter for letter in content[:40].split(b"\0")[0].decode("latin-1") if letter.isprintable())
 
 
+def _of_avif(opened: PIL.Image.Image, data: bytes) -> dict[str, Any]:
+    """Primaries and transfer function, unless a profile says more."""
+    for kind, content in properties(data):
+        if kind == b"colr" and content.startswith(b"nclx") and len(content) >= 8 and not profile_of(opened):
+            primaries, transfer = struct.unpack_from(">HH", content, 4)
+            return {"colours": colours_of(primaries, transfer)}
+    return {}
+
+
 def _of_gif(opened: PIL.Image.Image, data: bytes) -> dict[str, Any]:
     return {"comment": opened.info.get("comment") or None}
 
 
 _READERS: dict[str, Callable[[PIL.Image.Image, bytes], dict[str, Any]]] = {
-    "PNG": _of_png, "JPEG": _of_jpeg, "MPO": _of_jpeg, "GIF": _of_gif,
+    "PNG": _of_png, "JPEG": _of_jpeg, "MPO": _of_jpeg, "GIF": _of_gif, "AVIF": _of_avif,
 }  # fmt: skip

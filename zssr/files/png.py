@@ -22,7 +22,7 @@ _KNOWN = {
     b"acTL", b"fcTL", b"fdAT", b"iDOT",
 }  # fmt: skip
 _EXIF_KEYWORD = b"Raw profile type exif"  # as ImageMagick wrote EXIF data; Pillow reads them as such
-_SRGB_CICP = bytes((1, 13, 0, 1))  # primaries, transfer function, RGB, full range
+_SRGB, _UNSPECIFIED = (1, 13), (2, 2)  # primaries and transfer function
 # In units of 1 / 100000, with the tolerance for what writers round differently.
 _SRGB_GAMMA, _SRGB_CHROMATICITIES = (45455,), (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _TOLERANCE = 100
@@ -49,11 +49,18 @@ def keywords(texts: Iterable[Chunk]) -> list[str]:
     return list(dict.fromkeys(content.partition(b"\0")[0].decode("latin-1") for _, content in texts))
 
 
+def colours_of(primaries: int, transfer: int) -> tuple[Chunk, ...]:
+    """Chunks on the colour space of these numbers, which AVIF and JPEG XL have too; none for sRGB or no statement."""
+    if (primaries, transfer) in (_UNSPECIFIED, _SRGB) or max(primaries, transfer) > 255:
+        return ()
+    return ((b"cICP", bytes((primaries, transfer, 0, 1))),)  # RGB, full range
+
+
 def says_srgb(colours: Iterable[Chunk]) -> bool:
     """Whether chunks on the colour space say what a file means that has none."""
     chunks = dict(colours)
     if b"cICP" in chunks:
-        return chunks[b"cICP"] == _SRGB_CICP
+        return tuple(chunks[b"cICP"][:2]) == _SRGB
     if b"sRGB" in chunks:
         return True
     return all(
