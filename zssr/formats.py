@@ -78,9 +78,16 @@ WRITABLE = {name: format.suffixes[0] for name, format in FORMATS.items()}
 FORMAT_OF_SUFFIX = {suffix: name for name, format in FORMATS.items() for suffix in format.suffixes}
 LARGEST_SIDE = {name: format.longest_side for name, format in FORMATS.items()}
 
-# Formats are recognised by content and only these decoders are ever tried.
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF")
-SUFFIXES = {*FORMAT_OF_SUFFIX, ".bmp", ".gif"}
+# Formats are recognised by content and only these decoders of Pillow are ever tried.
+PILLOW_READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF")
+READABLE = ("JPEG", "PNG", "WebP", "TIFF", "BMP", "AVIF", "GIF", "JPEG XL")  # for people
+# Ending of an input -> the format of its result, if that is to be the same; pictures in folders are found by these.
+FORMAT_OF_INPUT = {
+    **FORMAT_OF_SUFFIX, ".jfif": "jpg", ".jpe": "jpg", ".mpo": "jpg", ".apng": "png", ".avifs": "avif",
+    ".bmp": "png", ".dib": "png", ".gif": "png", ".jxl": "png",
+}  # fmt: skip
+SUFFIXES = frozenset(FORMAT_OF_INPUT)
+BESIDE_RESULTS = (".json", ".html", ".base64", ".safetensors")  # what zssr itself leaves in folders of pictures
 # Pillow's name -> ours; MPO is a JPEG file with further pictures behind the first.
 NAME_OF_PILLOW = {**{format.pillow_name: name for name, format in FORMATS.items()}, "MPO": "jpg"}
 

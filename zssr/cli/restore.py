@@ -83,10 +83,12 @@ def run(arguments: Sequence[str], started: float) -> int:
     inputs = options.inputs or ([settings.image] if isinstance(settings.image, str) else list(settings.image or []))
     if not inputs:
         raise SettingsError("no input: give a picture, a folder, or - for standard input (zssr -h explains)")
-    jobs, failures = find(inputs)
+    jobs, failures, skipped = find(inputs)
     for problem in failures:
         complain(problem, SOME_FAILED)
     order = _order(options, settings, inputs, len(jobs))
+    if skipped:
+        order.shell.note(skipped)
     jobs = _without_own_outputs(jobs, order)
     if jobs:
         _prepare(order)

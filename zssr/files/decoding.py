@@ -19,11 +19,12 @@ import torch
 
 from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
-from zssr.files import deep
+from zssr.files import deep, jpeg_xl
 from zssr.files.metadata import read_metadata
-from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
+from zssr.formats import DEFAULT_MAX_PIXELS, PILLOW_READS, READABLE
 from zssr.image import (
     BROKEN,
+    ORIENTATION_TAG,
     Image,
     JpegData,
     from_array,
@@ -34,7 +35,7 @@ from zssr.image import (
 
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
-END_OF_IMAGE = b"\xff\xd9"
+START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"  # of JPEG
 FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 
 
@@ -58,25 +59,13 @@ def load(
     if not data:
         raise PictureError(f"{name}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
-            opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=READABLE)
-    except PIL.UnidentifiedImageError:
-        if data[:4] in TIFF_SIGNATURES:
-            return _load_tiff_alone(name, data, max_pixels)
-        raise PictureError(f"{name}: not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
+        return _decode(data, max_pixels)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
     except PIL.Image.DecompressionBombError:
         raise PictureError(f"{name}: too many pixels to be opened safely") from None
     except BROKEN as error:
-        raise PictureError(f"{name}: corrupt file ({one_line(error)})") from None
-    if opened.width * opened.height > max_pixels:
-        raise PictureError(f"{name}: {_too_many_pixels(opened.width, opened.height, max_pixels)}")
-    try:
-        return _decode(opened, data)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except BROKEN as error:
-        if opened.format == "JPEG" and not data.endswith(END_OF_IMAGE) and _holds_all_pixels(data):
+        if data.startswith(START_OF_IMAGE) and not data.endswith(END_OF_IMAGE) and _holds_all_pixels(data):
             picture = load(data + END_OF_IMAGE, max_megabytes, max_pixels)
             return dataclasses.replace(
                 picture, notes=("the file's end is missing, but none of its pixels", *picture.notes)
@@ -101,34 +90,6 @@ def _decoded(data: bytes) -> np.ndarray | None:
         return None if opened.info.get("progressive") else np.array(opened)
 
 
-def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
-    """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
-    notes: list[str] = []
-    described, exif = PIL.Image.Image(), PIL.Image.Exif()
-    try:
-        import tifffile
-
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages.first
-            if page.imagewidth * page.imagelength > max_pixels:
-                raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
-            if len(file.pages) > 1:
-                notes.append(f"first of {len(file.pages)} frames")
-            described.format, described.info = "TIFF", {"xmp": page.tags.valueof(700)}
-            exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
-            exif.load_from_fp(io.BytesIO(data), page.offset)
-            icc = page.tags.valueof(34675)
-        return with_metadata(from_array(_decode_tiff_16(data, max_pixels)), described, icc, notes, exif)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except BROKEN as error:
-        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
-
-
-def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
-    return f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
-
-
 def _read(path: Path, max_megabytes: float | None) -> bytes:
     try:
         if path.is_dir():
@@ -145,7 +106,21 @@ def _read(path: Path, max_megabytes: float | None) -> bytes:
         raise PictureError(f"{path}: cannot be read ({one_line(error)})") from None
 
 
-def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
+def _decode(data: bytes, max_pixels: int) -> Image:
+    """Raises PictureError, and of BROKEN what libraries raise."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
+            opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=PILLOW_READS)
+    except PIL.UnidentifiedImageError:
+        if data[:4] in TIFF_SIGNATURES:
+            return _decode_tiff_alone(data, max_pixels)
+        if jpeg_xl.is_jpeg_xl(data):
+            return _decode_jpeg_xl(data, max_pixels)
+        raise PictureError(
+            f"not a picture that zssr reads ({', '.join(READABLE)}); convert it to PNG with another program"
+        ) from None
+    _check_size(opened.width, opened.height, max_pixels)
     notes: list[str] = []
     frames = getattr(opened, "n_frames", 1)
     if frames > 1 and opened.format != "MPO":
@@ -153,6 +128,48 @@ def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
     picture, icc = _pixels(opened, data, notes)
     further = read_metadata(opened, data, notes)
     return dataclasses.replace(with_metadata(picture, opened, icc, notes), **further)
+
+
+def _decode_tiff_alone(data: bytes, max_pixels: int) -> Image:
+    """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
+    import tifffile
+
+    notes: list[str] = []
+    described, exif = PIL.Image.Image(), PIL.Image.Exif()
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        _check_size(page.imagewidth, page.imagelength, max_pixels)
+        if len(file.pages) > 1:
+            notes.append(f"first of {len(file.pages)} frames")
+        described.format, described.info = "TIFF", {"xmp": page.tags.valueof(700)}
+        exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
+        exif.load_from_fp(io.BytesIO(data), page.offset)
+        icc = page.tags.valueof(34675)
+    return with_metadata(from_array(_decode_tiff_16(data, max_pixels)), described, icc, notes, exif)
+
+
+def _decode_jpeg_xl(data: bytes, max_pixels: int) -> Image:
+    header = jpeg_xl.read_header(data)
+    _check_size(*header.size[::-1], max_pixels)
+    jpeg = jpeg_xl.jpeg_inside(data)
+    if jpeg is not None:
+        return _decode(jpeg, max_pixels)
+    notes = ["first frame of an animation"] if header.animated else []
+    if header.colours is None:
+        notes.append("its colour profile was not read, so that colours may look different")
+    described, exif = PIL.Image.Image(), PIL.Image.Exif()
+    described.format, described.info = "JXL", jpeg_xl.read_metadata(data)
+    exif.load(described.info.get("exif", b""))
+    exif[ORIENTATION_TAG] = 1  # applied by the decoder
+    picture = with_metadata(from_array(jpeg_xl.decode(data, header.bits)), described, None, notes, exif)
+    return dataclasses.replace(picture, colours=header.colours or ())
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
+        )
 
 
 def _pixels(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> tuple[Image, bytes | None]:
