@@ -150,7 +150,7 @@ def _restore(job: Found, order: _Order, started: float) -> int:
 
     settings, shell, name = order.settings, order.shell, _name(job)
     source = job.path or sys.stdin.buffer.read(int(settings.max_MB * 1e6) + 1)
-    picture = load(source, settings.max_MB, settings.max_pixels)
+    picture = load(source, settings.max_MB, settings.max_pixels, settings.partial)
     out_size = settings.out_size(picture.size)
     target, format = _target(job, settings, order.several, picture.format, out_size)
     if not order.to_stdout:

@@ -19,7 +19,7 @@ import torch
 
 from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
-from zssr.files import deep, jpeg_xl
+from zssr.files import deep, jpeg_xl, mending
 from zssr.files.metadata import read_metadata
 from zssr.formats import DEFAULT_MAX_PIXELS, PILLOW_READS, READABLE
 from zssr.image import (
@@ -34,21 +34,20 @@ from zssr.image import (
 )
 
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
-START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"  # of JPEG
-FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 
 
 def load(
     source: str | os.PathLike[str] | bytes,
     max_megabytes: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    partial: bool = False,
 ) -> Image:
     """Read a picture from a path or from the bytes of a file.
 
     Orientation is applied, palettes are looked up, CMYK becomes sRGB; everything else stays as
-    stored. Raises PictureError when there is no picture, it is of no allowed format, is larger
-    than the limits, truncated or corrupt.
+    stored. partial: whether what is left of a truncated file is read, and the rest filled. Raises
+    PictureError when there is no picture, it is of no allowed format, is larger than the limits,
+    truncated or corrupt.
     """
     name = "the input" if isinstance(source, bytes) else os.fspath(source)
     data = source if isinstance(source, bytes) else _read(Path(source), max_megabytes)
@@ -65,29 +64,17 @@ def load(
     except PIL.Image.DecompressionBombError:
         raise PictureError(f"{name}: too many pixels to be opened safely") from None
     except BROKEN as error:
-        if data.startswith(START_OF_IMAGE) and not data.endswith(END_OF_IMAGE) and _holds_all_pixels(data):
-            picture = load(data + END_OF_IMAGE, max_megabytes, max_pixels)
-            return dataclasses.replace(
-                picture, notes=("the file's end is missing, but none of its pixels", *picture.notes)
-            )
-        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
-
-
-def _holds_all_pixels(data: bytes) -> bool:
-    """Whether a JPEG file lacks nothing but its end: then what follows its pixels changes none of them.
-
-    False for progressive files, whose later scans may be missing as a whole.
-    """
+        complaint = f"{name}: truncated or corrupt file ({one_line(error)})"
+    mended = mending.mend(data, max_pixels)
+    if mended is None:
+        raise PictureError(complaint)
+    if not (partial or mended.is_whole):
+        raise PictureError(f"{complaint}; --partial restores what can be read")
     try:
-        first, second = (_decoded(data + more + END_OF_IMAGE) for more in (b"", FILLING))
-    except BROKEN:
-        return False
-    return first is not None and second is not None and bool((first == second).all())
-
-
-def _decoded(data: bytes) -> np.ndarray | None:
-    with PIL.Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
-        return None if opened.info.get("progressive") else np.array(opened)
+        picture = _decode(mended.data, max_pixels)
+    except (PictureError, *BROKEN):
+        raise PictureError(f"{complaint}; nothing of the picture can be read") from None
+    return dataclasses.replace(picture, notes=(mended.note, *picture.notes))
 
 
 def _read(path: Path, max_megabytes: float | None) -> bytes:
@@ -113,7 +100,7 @@ def _decode(data: bytes, max_pixels: int) -> Image:
             warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
             opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=PILLOW_READS)
     except PIL.UnidentifiedImageError:
-        if data[:4] in TIFF_SIGNATURES:
+        if data.startswith(mending.TIFF_SIGNATURES):
             return _decode_tiff_alone(data, max_pixels)
         if jpeg_xl.is_jpeg_xl(data):
             return _decode_jpeg_xl(data, max_pixels)

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import putchunk
 
 from zssr.image import Chunk
 
-_HEADER_END = 8 + 25  # the signature, then the chunk IHDR
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _COLOURS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
@@ -33,7 +33,7 @@ def read_chunks(data: bytes) -> dict[str, Any]:
     texts: list[Chunk] = []
     colours: list[Chunk] = []
     unknown: list[str] = []
-    for kind, content in _chunks(data):
+    for kind, content in chunks(data):
         keyword = content.partition(b"\0")[0]
         if kind in _COLOURS:
             colours.append((kind, content))
@@ -83,12 +83,26 @@ def _is_aspect_ratio(content: bytes) -> bool:
 
 def with_metadata(plain: bytes, metadata: Mapping[str, Any]) -> bytes:
     """A PNG file that has none, with metadata by the names of Image's fields."""
+    header, *others = chunks(plain)
+    return file_of([header, *_made_of(metadata), *others])
+
+
+def file_of(parts: Iterable[Chunk]) -> bytes:
+    """Of all its chunks."""
     out = io.BytesIO()
-    out.write(plain[:_HEADER_END])
-    for kind, content in _made_of(metadata):
+    out.write(_SIGNATURE)
+    for kind, content in parts:
         putchunk(out, kind, content)
-    out.write(plain[_HEADER_END:])
     return out.getvalue()
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """Of a PNG file; the last one may be incomplete."""
+    place = len(_SIGNATURE)
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        yield kind, data[place + 8 : place + 8 + length]
+        place += 12 + length
 
 
 def _made_of(metadata: Mapping[str, Any]) -> Iterator[Chunk]:
@@ -115,11 +129,3 @@ def _text(keyword: bytes, text: bytes) -> Chunk:
     except UnicodeDecodeError:
         return b"tEXt", keyword + b"\0" + text  # which is Latin-1
     return b"iTXt", keyword + bytes(5) + text
-
-
-def _chunks(data: bytes) -> Iterator[Chunk]:
-    place = 8
-    while place + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        yield kind, data[place + 8 : place + 8 + length]
-        place += 12 + length
