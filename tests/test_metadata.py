@@ -8,6 +8,7 @@ import struct
 import zlib
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
@@ -68,6 +69,13 @@ def tiff(bits: type) -> bytes:
     return out.getvalue()
 
 
+def jpeg_xl() -> bytes:
+    data = imagecodecs.jpegxl_encode(PIXELS, usecontainer=True)
+    for kind, content in ((b"Exif", bytes(4) + exif().tobytes().removeprefix(b"Exif\0\0")), (b"xml ", XMP)):
+        data += struct.pack(">I4s", 8 + len(content), kind) + content
+    return data
+
+
 SOURCES = {
     "PNG": png(),
     "JPEG": jpeg(),
@@ -76,6 +84,8 @@ SOURCES = {
     "TIFF": tiff(np.uint8),
     "16-bit TIFF": tiff(np.uint16),
     "GIF": saved("GIF", comment=COMMENT),
+    "BMP": saved("BMP", dpi=(300, 200)),
+    "JPEG XL": jpeg_xl(),
 }
 EXPECTED = {
     "PNG": {"icc", "exif", "xmp", "dpi", "texts", "colours"},
@@ -85,6 +95,8 @@ EXPECTED = {
     "TIFF": {"icc", "exif", "xmp", "dpi"},
     "16-bit TIFF": {"icc", "exif", "xmp", "dpi"},
     "GIF": {"comment"},
+    "BMP": {"dpi"},
+    "JPEG XL": {"exif", "xmp"},
 }
 
 
@@ -159,6 +171,11 @@ def test_what_nobody_knows_is_named() -> None:
     assert load(plain[:33] + chunk + plain[33:]).notes[0].endswith("were not kept: vpAg")
     plain = saved("JPEG", extra=b"\xff\xeb\x00\x08JP\x00abc")
     assert load(plain).notes[0].endswith("were not kept: APP11 JP")
+
+
+def test_further_pictures_are_counted() -> None:
+    other = PIL.Image.new("RGB", (8, 8))
+    assert load(saved("MPO", save_all=True, append_images=[other])).notes == ("first of 2 frames",)
 
 
 def test_what_does_not_fit_is_named() -> None:

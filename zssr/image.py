@@ -31,7 +31,7 @@ _UPRIGHT = {1: 0, 2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}
 # TIFF tags that describe how the pixels lie in the old file; they are wrong in a new one.
 TIFF_LAYOUT_TAGS = {
     254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 297,
-    317, 320, 322, 323, 324, 325, 338, 339, 347, 530, 531, 532, 700, 34675,
+    317, 320, 322, 323, 324, 325, 330, 338, 339, 347, 530, 531, 532, 700, 34675,
 }  # fmt: skip
 RESOLUTION_TAGS, INCH, _CENTIMETRE = (282, 283, 296), 2, 3  # horizontal, vertical, unit
 IPTC_TAG = 33723

@@ -110,7 +110,7 @@ def _decode(data: bytes, max_pixels: int) -> Image:
     _check_size(opened.width, opened.height, max_pixels)
     notes: list[str] = []
     frames = getattr(opened, "n_frames", 1)
-    if frames > 1 and opened.format != "MPO":
+    if frames > 1:
         notes.append(f"first of {frames} frames")
     picture, icc = _pixels(opened, data, notes)
     further = read_metadata(opened, data, notes)

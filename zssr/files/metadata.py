@@ -71,7 +71,8 @@ def _of_avif(opened: PIL.Image.Image, data: bytes) -> dict[str, Any]:
 
 
 def _of_gif(opened: PIL.Image.Image, data: bytes) -> dict[str, Any]:
-    return {"comment": opened.info.get("comment") or None}
+    xmp = ["XMP data"] if b"XMP DataXMP" in data else []
+    return {"comment": opened.info.get("comment") or None, "unknown": xmp}
 
 
 _READERS: dict[str, Callable[[PIL.Image.Image, bytes], dict[str, Any]]] = {
