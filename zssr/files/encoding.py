@@ -62,7 +62,7 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
                 height, width = image.size
                 raise OutputError(f"{format} cannot hold this {width}x{height} picture ({one_line(error)})") from None
             longest = max(metadata, key=lambda name: len(metadata[name]))  # the picture matters more
-            notes.append(f"{format} cannot hold so much of its {METADATA[longest]}: not kept")
+            notes.append(f"its {METADATA[longest]} cannot be written to {format}: not kept")
             del metadata[longest]
 
 

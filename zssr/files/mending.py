@@ -21,7 +21,11 @@ TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of 
 _FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 _STRIPS, _TILES = (273, 279), (324, 325)  # tags of TIFF: where they lie, and how long they are
 _LAST_FILTER = 4  # of PNG
-_LAST_BYTES = 64
+# Of the seven pictures in an interlaced PNG: first row and its step, first column and its step.
+_INTERLACED = (
+    (0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1),
+)  # fmt: skip
+_LAST_BYTES = 64  # of what is left of a WebP file; they tell which pixels were read last
 _MOST_BYTES = 8  # of a whole file, for each pixel
 
 
@@ -49,15 +53,19 @@ def _truncated(data: bytes, missing: float) -> Mended:
     """missing: the share of the picture, about. Raises ValueError where that is all or nothing."""
     if not 0 < missing < 1:
         raise ValueError("all or nothing is missing")
-    return Mended(
-        data, f"the file is truncated: about {max(1, round(100 * missing))} % of the picture could not be read"
-    )
+    percent = max(1, round(100 * missing))
+    return Mended(data, f"the file is truncated: about {percent} % of the picture could not be read")
 
 
-def _missing(first: bytes, second: bytes) -> float:
+def _missing(files: tuple[bytes, bytes], format: str, max_pixels: int) -> float:
     """The share of a picture from the first row on in which two files differ."""
-    with PIL.Image.open(io.BytesIO(first)) as one, PIL.Image.open(io.BytesIO(second)) as other:
-        differs = (np.array(one) != np.array(other)).reshape(one.height, -1).any(1)
+    pictures = []
+    for data in files:
+        with PIL.Image.open(io.BytesIO(data), formats=[format]) as opened:
+            if opened.width * opened.height > max_pixels:
+                raise ValueError("too many pixels")
+            pictures.append(np.array(opened))
+    differs = (pictures[0] != pictures[1]).reshape(len(pictures[0]), -1).any(1)
     return 1 - int(differs.argmax()) / len(differs) if differs.any() else 0.0
 
 
@@ -68,7 +76,7 @@ def _mend_jpeg(data: bytes, max_pixels: int) -> Mended:
             opened.load()
             return Mended(whole, "the file is truncated: what is missing of it would have made the picture finer")
     # What follows the end of the data changes all pixels from the first missing one on.
-    missing = _missing(whole, data + _FILLING + END_OF_IMAGE)
+    missing = _missing((whole, data + _FILLING + END_OF_IMAGE), "JPEG", max_pixels)
     if missing == 0 and not data.endswith(END_OF_IMAGE):
         return Mended(whole, "the file's end is missing, but none of its pixels", is_whole=True)
     return _truncated(whole, missing)
@@ -80,10 +88,8 @@ def _mend_png(data: bytes, max_pixels: int) -> Mended:
     if width * height > max_pixels:
         raise ValueError("too many pixels")
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    sizes = _passes(height, width, bool(interlaced))
-    rows = [
-        1 + -(-columns * bits // 8) for count, columns in sizes for _ in range(count)
-    ]  # bytes, the filter's included
+    # Bytes of each row, of which the first names its filter.
+    rows = [1 - (-columns * bits // 8) for count, columns in _passes(height, width, interlaced) for _ in range(count)]
     length = sum(rows)
     packed = b"".join(content for kind, content in others if kind == b"IDAT")
     pixels = _with_filters(_unpacked(packed, length), rows)
@@ -94,22 +100,11 @@ def _mend_png(data: bytes, max_pixels: int) -> Mended:
     return _truncated(png.file_of(chunks), 1 - len(pixels) / length)
 
 
-def _passes(height: int, width: int, interlaced: bool) -> list[tuple[int, int]]:
+def _passes(height: int, width: int, interlaced: int) -> list[tuple[int, int]]:
     """(rows, columns) of the pictures that a PNG file is made of."""
     if not interlaced:
         return [(height, width)]
-    starts_and_steps = [
-        (0, 8, 0, 8),
-        (0, 8, 4, 8),
-        (4, 8, 0, 4),
-        (0, 4, 2, 4),
-        (2, 4, 0, 2),
-        (0, 2, 1, 2),
-        (1, 2, 0, 1),
-    ]
-    sizes = [
-        (len(range(top, height, down)), len(range(left, width, right))) for top, down, left, right in starts_and_steps
-    ]
+    sizes = [(len(range(top, height, down)), len(range(left, width, right))) for top, down, left, right in _INTERLACED]
     return [(rows, columns) for rows, columns in sizes if rows and columns]
 
 
@@ -139,8 +134,8 @@ def _unpacked(packed: bytes, length: int) -> bytes:
 def _mend_webp(data: bytes, max_pixels: int) -> Mended:
     length = 8 + struct.unpack_from("<I", data, 4)[0]
     whole = _padded(data, length, max_pixels)
-    # The last bytes are those of the last pixels that were read.
-    return _truncated(whole, _missing(whole, _padded(data[:-_LAST_BYTES], length, max_pixels)))
+    shorter = _padded(data[:-_LAST_BYTES], length, max_pixels)
+    return _truncated(whole, _missing((whole, shorter), "WEBP", max_pixels))
 
 
 def _mend_bmp(data: bytes, max_pixels: int) -> Mended:
@@ -169,6 +164,8 @@ def _mend_tiff(data: bytes, max_pixels: int) -> Mended:
         broken = [
             n for n, (place, length) in enumerate(zip(places, lengths, strict=True)) if place + length > len(data)
         ]
+        if len(broken) * math.prod(page.chunks) > _MOST_BYTES * max_pixels:
+            raise ValueError("more than any picture")
         for number in broken:
             packed = _packed(page.compression, bytes(_length_of(page, number)))
             for tag, value in zip(_TILES if page.is_tiled else _STRIPS, (len(mended), len(packed)), strict=True):
