@@ -111,6 +111,9 @@ def test_where_nothing_is_left() -> None:
         with pytest.raises(PictureError) as caught:
             load(data[: 30 if "JPEG" not in name else 100], partial=True)
         assert "\n" not in str(caught.value)
+    no_pixels = FILES["PNG"][:33]
+    with pytest.raises(PictureError):
+        load(no_pixels + file_of([(b"IEND", b"")])[8:], partial=True)
     huge = bytearray(FILES["WebP"][:2000])
     huge[4:8] = b"\xff\xff\xff\xff"
     with pytest.raises(PictureError, match="truncated"):

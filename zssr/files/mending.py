@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import struct
 import zlib
@@ -93,7 +94,7 @@ def _mend_png(data: bytes, max_pixels: int) -> Mended:
     length = sum(rows)
     packed = b"".join(content for kind, content in others if kind == b"IDAT")
     pixels = _with_filters(_unpacked(packed, length), rows)
-    before = others[: next(place for place, (kind, _) in enumerate(others) if kind == b"IDAT")]
+    before = list(itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", others))
     chunks = [header, *before, (b"IDAT", zlib.compress(pixels.ljust(length, b"\0"), 1)), (b"IEND", b"")]
     if len(pixels) == length:
         return Mended(png.file_of(chunks), "the file is damaged: parts of the picture may be wrong")
