@@ -158,3 +158,20 @@ def test_remote_storages(folder: Path) -> None:
     ]
     with pytest.raises(SettingsError, match="no pictures there"):
         make_run({"jobs": [{"image": "memory://jobs/none/*"}]})
+
+
+def test_what_is_no_picture_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("in/x.heic", "in/deep/y.HEIC", "in/z.mp4", "in/c.json", "in/.hidden", "in/Makefile"):
+        (folder / name).touch()
+    line = "skipped 4 files: .heic (2), .mp4 (1), no ending (1): no pictures that zssr reads"
+    run = make_run({"jobs": [{"image": "in"}, {"image": "a.png"}]})
+    assert run.skipped == (f"jobs[0].image: {line}",)
+    assert main(["in", "-o", "out/", "--dry-run"]) == 0
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_endings_of_jpeg(folder: Path) -> None:
+    for name in ("x.jfif", "y.jpe"):
+        PIL.Image.new("RGB", (20, 16)).save(folder / "in" / name, "JPEG")
+    targets = [target for _, target in pairs({"format": "same", "output": "out/", "jobs": [{"image": "in"}]})]
+    assert targets == ["out/c_repaired.png", "out/deep/c_repaired.png", "out/x_repaired.jpg", "out/y_repaired.jpg"]

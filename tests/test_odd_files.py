@@ -7,6 +7,7 @@ import io
 import struct
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
@@ -86,6 +87,33 @@ def test_tiff_of_odd_bits(bits: int) -> None:
     image = zssr.load(data)
     assert image.peak == 65535
     assert np.abs(image.pixels[0].numpy() * most - levels).max() < 0.2  # of the stored levels
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_avif_of_more_than_8_bits(bits: int, channels: int) -> None:
+    levels = np.random.default_rng(bits).integers(0, 1 << bits, (40, 60, channels), np.uint16).squeeze()
+    image = zssr.load(imagecodecs.avif_encode(levels, level=100, bitspersample=bits))
+    assert image.peak == 65535
+    assert np.array_equal(np.round(image.samples() / 65535 * ((1 << bits) - 1)), levels)
+
+
+def test_avif_says_its_colour_space() -> None:
+    data = imagecodecs.avif_encode(PIXELS, level=100, primaries=12, transfer=16, matrix=0)
+    assert zssr.load(data).colours == ((b"cICP", bytes((12, 16, 0, 1))),)
+
+
+def test_jpeg_of_12_bits() -> None:
+    levels = PIXELS.astype(np.uint16) * 16
+    for samples in (levels, levels[..., 0].copy()):
+        data = imagecodecs.jpeg8_encode(samples, level=100, bitspersample=12, subsampling="444")
+        image = zssr.load(data[:2] + b"\xff\xfe\x00\x06text" + data[2:])
+        assert image.peak == 65535
+        assert image.comment == b"text"
+        assert np.abs(image.samples() / 65535 * 4095 - samples).max() < 8
+        for short in (data[:-2], data[: len(data) // 2]):
+            with pytest.raises(PictureError, match="truncated"):
+                zssr.load(short)
 
 
 @pytest.mark.parametrize("bits", [np.uint8, np.uint16])

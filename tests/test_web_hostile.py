@@ -134,6 +134,9 @@ def memory(server: Server) -> int:
 def check(visitor: Visitor, data: bytes, name: str) -> None:
     for path in ("diagnose", "jobs"):
         answer = visitor.session.post(f"{visitor.url}/{path}", files={"picture": (name, data)}, timeout=90)
+        if path == "diagnose" and answer.status_code == 200:  # what is left of it is looked at
+            assert "the file is truncated" in answer.json()["words"] or "the file is damaged" in answer.json()["words"]
+            continue
         assert 400 <= answer.status_code < 500, (name, path, answer.status_code, answer.text)
         sentence = answer.json()["error"]
         assert 10 < len(sentence) < 400

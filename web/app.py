@@ -177,7 +177,7 @@ def _own_error(error: ZssrError) -> Response:
 
 def _for_visitors(sentence: str) -> str:
     """Without flags of the command line."""
-    sentence = re.sub(r"; raise it with --[\w-]+$", "", sentence)
+    sentence = re.sub(r"; raise it with --[\w-]+$", "", sentence).replace("--partial", "the setting partial")
     return re.sub(r"^the input: ", "the picture: ", sentence)
 
 

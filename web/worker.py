@@ -48,7 +48,7 @@ def catalogue() -> Catalogue:
 
 def diagnose(upload: UploadCheck) -> dict[str, Any]:
     """What is said at once of an upload. Raises PictureError."""
-    picture = load(upload.data, upload.max_MB, upload.max_pixels)
+    picture = load(upload.data, upload.max_MB, upload.max_pixels, partial=True)  # a job says so, or refuses it
     repairs = repairs_for(picture, Settings(), False)
     findings = without_echoes(repairs.findings)
     height, width = picture.size
@@ -86,7 +86,7 @@ def check(upload: UploadCheck) -> dict[str, Any]:
     for name in settings.prior.split("+") if settings.prior not in ("none", AUTO) else ():
         if name not in shipped():
             raise SettingsError(f"settings: prior '{name}': must be one of {', '.join(shipped())}, auto or none")
-    picture = load(upload.data, upload.max_MB, upload.max_pixels)
+    picture = load(upload.data, upload.max_MB, upload.max_pixels, settings.partial)
     part, data = None, None
     if upload.part:
         picture, part = _random_part(picture, upload.part)
@@ -122,9 +122,9 @@ def restore_job(task: WebTask) -> WebResult:
 def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
     sender.begin()
     settings = visitor_settings(task.settings)
-    picture = load(task.data, task.max_MB, task.max_pixels)
+    picture = load(task.data, task.max_MB, task.max_pixels, settings.partial)
     if not task.keep_exif:  # it may tell the place
-        picture = dataclasses.replace(picture, exif=None)
+        picture = picture.anonymous()
     sender.picture(picture)
     plan = make_plan(picture, settings)
     sender.planned()
@@ -134,8 +134,8 @@ def _restored(task: WebTask, sender: ProgressSender) -> WebResult:
     before = fit(picture.pixels, result.image.size).clamp_(0, 1)
     files = {
         "result.png": encoded,
-        "before.png": encode(dataclasses.replace(result.image, pixels=before, exif=None), "png")[0],
-        "source.png": encode(dataclasses.replace(picture, exif=None), "png")[0],
+        "before.png": encode(dataclasses.replace(result.image, pixels=before).anonymous(), "png")[0],
+        "source.png": encode(picture.anonymous(), "png")[0],
         "thumbnail.jpg": _jpeg(_small(result.image, THUMBNAIL)),
         "sidecar.json": result.sidecar_json(),
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import struct
 import warnings
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,16 +23,24 @@ from zssr.dihedral import dihedral
 from zssr.errors import PictureError
 from zssr.formats import NAME_OF_PILLOW
 
+Chunk = tuple[bytes, bytes]  # of a PNG file: its type, such as b"tEXt", and what it holds
+
 ORIENTATION_TAG = 0x0112
 # EXIF orientation -> dihedral transform that puts the picture upright.
 _UPRIGHT = {1: 0, 2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}
 # TIFF tags that describe how the pixels lie in the old file; they are wrong in a new one.
 TIFF_LAYOUT_TAGS = {
     254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 297,
-    317, 320, 322, 323, 324, 325, 338, 339, 347, 530, 531, 532, 700, 34675,
+    317, 320, 322, 323, 324, 325, 330, 338, 339, 347, 530, 531, 532, 700, 34675,
 }  # fmt: skip
+RESOLUTION_TAGS, INCH, _CENTIMETRE = (282, 283, 296), 2, 3  # horizontal, vertical, unit
+IPTC_TAG = 33723
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 _EXIF_WIDTH, _EXIF_HEIGHT = 0xA002, 0xA003
+# The same in XMP data, and the orientation, which is applied; each is an attribute or an element.
+_XMP_LAYOUT = rb"(?P<name>tiff:(Orientation|ImageWidth|ImageLength)|exif:Pixel[XY]Dimension)"
+_XMP_ATTRIBUTE = re.compile(rb"\s" + _XMP_LAYOUT + rb"""=("[^"<]*"|'[^'<]*')""")
+_XMP_ELEMENT = re.compile(rb"<" + _XMP_LAYOUT + rb">[^<]*</(?P=name)>")
 
 # What Pillow, imagecodecs and tifffile raise on broken files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
@@ -60,7 +70,8 @@ class Image:
     pixels: (C, H, W) float32 in [0, 1], C = 1 (grey) or 3 (RGB): file value / peak.
     alpha: (1, H, W) float32 in [0, 1], or None where the file has none.
     peak: the file's largest sample value, 255 or 65535.
-    icc, exif, dpi: metadata as in the file; orientation is already applied and reset.
+    icc, exif, xmp, iptc, dpi, comment: metadata as in the file; orientation is already applied and reset.
+    texts, colours: text chunks, and what says which colour space the pixels are in, as PNG has them.
     format: "png", "jpg", ... of the file it came from.
     notes: what loading had to decide, in plain words.
     jpeg: of a JPEG file in grey or YCbCr, what it holds.
@@ -72,6 +83,11 @@ class Image:
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    comment: bytes | None = None
+    texts: tuple[Chunk, ...] = ()
+    colours: tuple[Chunk, ...] = ()
     format: str = "png"
     notes: tuple[str, ...] = ()
     jpeg: JpegData | None = None
@@ -80,6 +96,10 @@ class Image:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.pixels.shape[-2], self.pixels.shape[-1]
+
+    def anonymous(self) -> Image:
+        """Without the metadata that may tell people and places."""
+        return dataclasses.replace(self, exif=None, xmp=None, iptc=None, comment=None, texts=())
 
     def samples(self) -> np.ndarray:
         """(H, W) or (H, W, C) uint8 or uint16 samples, alpha as the last channel; rounded once."""
@@ -135,28 +155,38 @@ def from_pillow(opened: PIL.Image.Image) -> Image:
     notes: list[str] = []
     if opened.mode.startswith("I;16"):
         deep = from_array(np.array(opened, np.uint16))
-        return with_metadata(deep, opened, opened.info.get("icc_profile"), notes)
-    converted, icc = to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
+        return with_metadata(deep, opened, profile_of(opened), notes)
+    converted, icc = to_8_bit_mode(opened, profile_of(opened), notes)
     return with_metadata(from_array(np.array(converted)), opened, icc, notes)
 
 
-def with_metadata(picture: Image, opened: PIL.Image.Image, icc: bytes | None, notes: list[str]) -> Image:
-    """The picture upright, with the profile that holds for it and all other metadata of the file."""
-    orientation, exif = 1, None
+def with_metadata(
+    picture: Image, opened: PIL.Image.Image, icc: bytes | None, notes: list[str], exif: PIL.Image.Exif | None = None
+) -> Image:
+    """The picture upright, with the profile that holds for it and all other metadata that Pillow knows of the file.
+
+    exif: the file's, where Pillow does not find them itself.
+    """
+    orientation, kept, iptc = 1, None, None
+    # Where a TIFF says nothing of its resolution, Pillow says 1.
+    dpi = None if opened.format == "TIFF" else _dpi(opened.info.get("dpi"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of broken EXIF before it raises
-            found = opened.getexif()
+            found = opened.getexif() if exif is None else exif
             orientation = found.get(ORIENTATION_TAG, 1)
-            exif = _exif_bytes(found, opened.format or "PNG", notes)
+            dpi = dpi or _dpi_of_exif(found)
+            iptc = found.pop(IPTC_TAG, None)
+            kept = exif_bytes(found, notes, TIFF_LAYOUT_TAGS if opened.format == "TIFF" else ())
     except BROKEN:
         notes.append("its EXIF data are broken and were dropped")
-    dpi = _dpi(opened.info.get("dpi"))
     turned = upright(picture, orientation)
     return dataclasses.replace(
         turned,
         icc=icc,
-        exif=exif,
+        exif=kept,
+        iptc=iptc if isinstance(iptc, bytes) else None,
+        xmp=_xmp(opened.info.get("xmp")),
         dpi=dpi if dpi is None or turned.size == picture.size else dpi[::-1],
         format=NAME_OF_PILLOW.get(opened.format or "", "png"),
         notes=tuple(notes),
@@ -176,6 +206,25 @@ def _dpi(value: object) -> tuple[float, float] | None:
     if isinstance(value, tuple) and len(value) == 2 and all(1 <= float(v) <= 65535 for v in value):
         return float(value[0]), float(value[1])
     return None
+
+
+def _dpi_of_exif(exif: PIL.Image.Exif) -> tuple[float, float] | None:
+    *pair, unit = (exif.get(tag) for tag in RESOLUTION_TAGS)
+    an_inch = {None: 1.0, INCH: 1.0, _CENTIMETRE: 2.54}.get(unit, 0)
+    return _dpi(tuple(float(value or 0) * an_inch for value in pair))
+
+
+def _xmp(value: object) -> bytes | None:
+    """Without what is said of the old pixels."""
+    if not isinstance(value, bytes):
+        return None
+    return _XMP_ELEMENT.sub(b"", _XMP_ATTRIBUTE.sub(b"", value)) or None
+
+
+def profile_of(opened: PIL.Image.Image) -> bytes | None:
+    """The colour profile; a text of a PNG file may have its name."""
+    profile = opened.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else None
 
 
 def to_8_bit_mode(opened: PIL.Image.Image, icc: bytes | None, notes: list[str]) -> tuple[PIL.Image.Image, bytes | None]:
@@ -219,12 +268,12 @@ def to_8_bit_mode(opened: PIL.Image.Image, icc: bytes | None, notes: list[str]) 
     return result, icc
 
 
-def _exif_bytes(exif: PIL.Image.Exif, file_format: str, notes: list[str]) -> bytes | None:
-    """Of all entries that can be written, in the classic form that every format holds."""
+def exif_bytes(exif: PIL.Image.Exif, notes: list[str], leave_out: Collection[int] = ()) -> bytes | None:
+    """Of all entries that can be written but those to leave out, in the classic form that every format holds."""
     kept = PIL.Image.Exif()
     dropped = 0
     for tag in exif:
-        if file_format == "TIFF" and tag in TIFF_LAYOUT_TAGS:
+        if tag in leave_out:
             continue
         alone = PIL.Image.Exif()
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from zssr import settings as all_settings
 from zssr.errors import PictureError, PriorError, SettingsError, did_you_mean
-from zssr.formats import FORMAT_OF_SUFFIX, WRITABLE
+from zssr.formats import FORMAT_OF_INPUT, FORMAT_OF_SUFFIX, WRITABLE
 from zssr.settings import Settings
 from zssr.targets import find, find_remote, is_remote, label
 
@@ -65,7 +65,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """All jobs, and how they are to be run; fields as in RUN_KEYS."""
+    """All jobs, and how they are to be run; fields as in RUN_KEYS. skipped: on files in folders that are none."""
 
     jobs: tuple[Job, ...]
     workers: int | None
@@ -74,6 +74,7 @@ class Run:
     transfer: bool
     retries: int
     report: str
+    skipped: tuple[str, ...] = ()
 
 
 def read_config(path: Path, changes: tuple[str, ...] = ()) -> Run:
@@ -103,6 +104,7 @@ def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
     run = {key: _run_key(key, data.get(key, default), mistakes) for key, (_, default, _) in RUN_KEYS.items()}
     _checked(given, "", mistakes, is_defaults=True)
     jobs: list[Job] = []
+    skipped: list[str] = []
     for number, entry in enumerate(entries):
         where = f"jobs[{number}]"
         if not isinstance(entry, dict):
@@ -116,7 +118,7 @@ def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
             if same & set(entry):
                 top = {key: value for key, value in top.items() if key not in same}
         if len(mistakes) == own:
-            jobs += _jobs_of(where, {**_without_mistakes(top), **entry}, mistakes)
+            jobs += _jobs_of(where, {**_without_mistakes(top), **entry}, mistakes, skipped)
     jobs = _without_results(jobs)
     reports = {_resolved(f"{run['report']}{ending}") for ending in (".json", ".html")}
     _collisions(jobs, reports, mistakes)
@@ -124,7 +126,7 @@ def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
         mistakes.append("jobs: no pictures in any of them")
     if mistakes:
         raise SettingsError("\n".join(mistakes))
-    return Run(tuple(jobs), **run)
+    return Run(tuple(jobs), **run, skipped=tuple(skipped))
 
 
 def json_schema() -> dict[str, Any]:
@@ -140,12 +142,8 @@ def json_schema() -> dict[str, Any]:
         key: {**types[kind], "default": default, "description": text} for key, (kind, default, text) in RUN_KEYS.items()
     }
     entry = {"type": "object", "additionalProperties": False, "properties": {**settings, **own}}
-    jobs = {
-        "type": "array",
-        "minItems": 1,
-        "items": entry,
-        "description": "each with settings that replace those above",
-    }
+    text = "each with settings that replace those above"
+    jobs = {"type": "array", "minItems": 1, "items": entry, "description": text}
     return {**schema, "title": "zssr", "properties": {**schema["properties"], **own, **run, "jobs": jobs}}
 
 
@@ -221,7 +219,7 @@ def _without_mistakes(top: dict[str, Any]) -> dict[str, Any]:
     return right
 
 
-def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator[Job]:
+def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str], skipped: list[str]) -> Iterator[Job]:
     """The jobs of one entry, its keys right by themselves."""
     inputs = entry.pop("image", None)
     if inputs is None:
@@ -229,7 +227,7 @@ def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator
         return
     scales, priors = (entry.pop(key, [entry.get(key.removesuffix("s"))]) for key in ("scales", "priors"))
     share, output = entry.pop("share_weights", False), entry.pop("output", None)
-    sources = list(_sources([inputs] if isinstance(inputs, str) else inputs, f"{where}.image", mistakes))
+    sources = list(_sources([inputs] if isinstance(inputs, str) else inputs, f"{where}.image", mistakes, skipped))
     variants: list[Settings] = []
     try:
         for scale in scales:
@@ -273,7 +271,7 @@ def _check_files(settings: Settings, where: str, mistakes: list[str]) -> None:
         mistakes.append(f"{where}.kernel: {error}")
 
 
-def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tuple[str, str, bool]]:
+def _sources(inputs: list[str], where: str, mistakes: list[str], skipped: list[str]) -> Iterator[tuple[str, str, bool]]:
     """(path or URL, path below the folder it was found in, whether it was given itself)."""
     for name in inputs:
         if is_remote(name):
@@ -289,7 +287,8 @@ def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tup
         if name == "-":
             mistakes.append(f"{where}: '-': a batch run has no standard input")
             continue
-        pictures, missing = find([name])
+        pictures, missing, line = find([name])
+        skipped += [f"{where}: {line}"] * bool(line)
         mistakes += [f"{where}: {problem}" for problem in missing]
         for picture in pictures:
             if picture.path is not None and not picture.path.is_file():
@@ -323,7 +322,7 @@ def _template(output: str | None, several: bool) -> Callable[[str, str, Settings
 
     def name(source: str, below: str, settings: Settings) -> tuple[str, str]:
         path = PurePosixPath(source.replace("\\", "/")) if not is_remote(source) else PurePosixPath(source)
-        same = FORMAT_OF_SUFFIX.get(path.suffix.lower(), "png")
+        same = FORMAT_OF_INPUT.get(path.suffix.lower(), "png")
         by_name = FORMAT_OF_SUFFIX.get(suffix)
         format = by_name or (same if settings.format == "same" else settings.format) or "png"
         factor = settings.factor()

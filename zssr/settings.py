@@ -108,7 +108,8 @@ class Settings:
     base64: bool = _setting(
         False, "also write the result as base64 text, NAME.base64 beside it", "pictures", "bool", "--base64"
     )
-    strip: bool = _setting(False, "drop colour profile, EXIF and resolution", "pictures", "bool", "--strip")
+    partial: bool = _setting(False, "of truncated files, restore what can be read", "pictures", "bool", "--partial")
+    strip: bool = _setting(False, "drop colour profile, EXIF and all other metadata", "pictures", "bool", "--strip")
     max_MB: float = _setting(
         100.0, "largest input file in megabytes", "pictures", "float", "--max-MB", metavar="MB", low=0.000001
     )

@@ -32,7 +32,7 @@ def as_image(source: Source, settings: Settings) -> Image:
         alpha = None if source.alpha is None else source.alpha.detach().float().cpu().clone()
         return dataclasses.replace(source, pixels=source.pixels.detach().float().cpu().clone(), alpha=alpha)
     if isinstance(source, str | os.PathLike | bytes):
-        return load(source, settings.max_MB, settings.max_pixels)
+        return load(source, settings.max_MB, settings.max_pixels, settings.partial)
     if isinstance(source, PIL.Image.Image):
         return from_pillow(source)
     if isinstance(source, np.ndarray):

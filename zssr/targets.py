@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zssr.errors import OutputError, PictureError, ZssrError
-from zssr.formats import SUFFIXES
+from zssr.formats import BESIDE_RESULTS, SUFFIXES
 from zssr.settings import Settings
 
 
@@ -24,10 +25,12 @@ class Found:
     named: bool
 
 
-def find(inputs: Sequence[str]) -> tuple[list[Found], list[str]]:
-    """All pictures that files, folders and patterns name, each once, and what was not found, in words."""
+def find(inputs: Sequence[str]) -> tuple[list[Found], list[str], str]:
+    """All pictures that files, folders and patterns name, each once; what was not found, a line each; and a line on the
+    files in folders that are no pictures, empty where there are none."""
     pictures: dict[Path | None, Found] = {}
     missing = []
+    others: Counter[str] = Counter()
     for name in inputs:
         if name == "-":
             pictures[None] = Found(None, Path("stdin"), True)
@@ -35,11 +38,9 @@ def find(inputs: Sequence[str]) -> tuple[list[Found], list[str]]:
         path = Path(name)
         found: list[Found]
         if path.is_dir():
-            found = [
-                Found(file, file.relative_to(path), False)
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-            ]
+            inside = [file for file in sorted(path.rglob("*")) if not file.name.startswith(".") and file.is_file()]
+            found = [Found(file, file.relative_to(path), False) for file in inside if file.suffix.lower() in SUFFIXES]
+            others.update(file.suffix.lower() for file in inside if file.suffix.lower() not in SUFFIXES)
             problem = f"{name}: no pictures in this folder"
         elif path.exists() or not glob.has_magic(name):
             found = [Found(path, Path(path.name), True)]
@@ -55,7 +56,19 @@ def find(inputs: Sequence[str]) -> tuple[list[Found], list[str]]:
             missing.append(problem)
         for one in found:
             pictures.setdefault(one.path, one)
-    return list(pictures.values()), missing
+    return list(pictures.values()), missing, _skipped(others)
+
+
+def _skipped(others: Counter[str]) -> str:
+    """A line on files that are no pictures, by their endings, but for those that zssr itself writes."""
+    counted = [(ending or "no ending", count) for ending, count in others.items() if ending not in BESIDE_RESULTS]
+    if not counted:
+        return ""
+    files = sum(count for _, count in counted)
+    endings = ", ".join(
+        f"{ending} ({count})" for ending, count in sorted(counted, key=lambda pair: (-pair[1], pair[0]))
+    )
+    return f"skipped {files} file{'s' * (files > 1)}: {endings}: no pictures that zssr reads"
 
 
 def label(settings: Settings, out_size: tuple[int, int]) -> str:

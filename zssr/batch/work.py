@@ -49,7 +49,7 @@ def _restored(task: Task, worker: Any, outcome: Outcome) -> Done:
         kept = kept_result(job, key, task.trains_first)
         if kept is not None and not task.force:
             return kept
-    picture = load(data, settings.max_MB, settings.max_pixels)
+    picture = load(data, settings.max_MB, settings.max_pixels, settings.partial)
     last_sent = 0.0
 
     def on_step(progress: Progress) -> None:

@@ -56,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
         for mistake in mistakes:
             print(f"  {mistake}", file=sys.stderr)
         return BAD_USAGE
+    for line in planned.skipped:
+        print(line, file=sys.stderr)
     if options.dry_run:
         return _print_plan(planned, options.force)
     return _run(planned, options.force, options.quiet)

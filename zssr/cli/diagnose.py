@@ -40,9 +40,11 @@ def _parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Print the findings on each picture."""
     options = _parser().parse_args(arguments)
-    jobs, failures = find(options.inputs)
+    jobs, failures, skipped = find(options.inputs)
     for problem in failures:
         complain(problem, SOME_FAILED)
+    if skipped:
+        print(skipped, file=sys.stderr)
     from zssr.damages.downscale import write_kernel
     from zssr.diagnose import describe, diagnose_for
     from zssr.files import load

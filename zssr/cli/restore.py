@@ -83,10 +83,12 @@ def run(arguments: Sequence[str], started: float) -> int:
     inputs = options.inputs or ([settings.image] if isinstance(settings.image, str) else list(settings.image or []))
     if not inputs:
         raise SettingsError("no input: give a picture, a folder, or - for standard input (zssr -h explains)")
-    jobs, failures = find(inputs)
+    jobs, failures, skipped = find(inputs)
     for problem in failures:
         complain(problem, SOME_FAILED)
     order = _order(options, settings, inputs, len(jobs))
+    if skipped:
+        order.shell.note(skipped)
     jobs = _without_own_outputs(jobs, order)
     if jobs:
         _prepare(order)
@@ -148,7 +150,7 @@ def _restore(job: Found, order: _Order, started: float) -> int:
 
     settings, shell, name = order.settings, order.shell, _name(job)
     source = job.path or sys.stdin.buffer.read(int(settings.max_MB * 1e6) + 1)
-    picture = load(source, settings.max_MB, settings.max_pixels)
+    picture = load(source, settings.max_MB, settings.max_pixels, settings.partial)
     out_size = settings.out_size(picture.size)
     target, format = _target(job, settings, order.several, picture.format, out_size)
     if not order.to_stdout:

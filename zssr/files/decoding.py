@@ -1,7 +1,7 @@
 """Reading picture files.
 
-Pillow reads everything of 8 bits and all metadata. It cannot hold more than one channel of 16 bits, so 16-bit PNG goes
-through imagecodecs and 16-bit TIFF through tifffile.
+Pillow reads everything of 8 bits and most metadata. It cannot hold more than one channel of 16 bits, so PNG, AVIF and
+JPEG of more than 8 bits go through imagecodecs and such TIFF through tifffile.
 """
 
 from __future__ import annotations
@@ -19,24 +19,35 @@ import torch
 
 from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
-from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
-from zssr.image import BROKEN, ORIENTATION_TAG, Image, JpegData, from_array, to_8_bit_mode, upright, with_metadata
+from zssr.files import deep, jpeg_xl, mending
+from zssr.files.metadata import read_metadata
+from zssr.formats import DEFAULT_MAX_PIXELS, PILLOW_READS, READABLE
+from zssr.image import (
+    BROKEN,
+    ORIENTATION_TAG,
+    Image,
+    JpegData,
+    from_array,
+    profile_of,
+    to_8_bit_mode,
+    with_metadata,
+)
 
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
-END_OF_IMAGE = b"\xff\xd9"
-FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 
 
 def load(
     source: str | os.PathLike[str] | bytes,
     max_megabytes: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    partial: bool = False,
 ) -> Image:
     """Read a picture from a path or from the bytes of a file.
 
     Orientation is applied, palettes are looked up, CMYK becomes sRGB; everything else stays as
-    stored. Raises PictureError when there is no picture, it is of no allowed format, is larger
-    than the limits, truncated or corrupt.
+    stored. partial: whether what is left of a truncated file is read, and the rest filled. Raises
+    PictureError when there is no picture, it is of no allowed format, is larger than the limits,
+    truncated or corrupt.
     """
     name = "the input" if isinstance(source, bytes) else os.fspath(source)
     data = source if isinstance(source, bytes) else _read(Path(source), max_megabytes)
@@ -47,70 +58,23 @@ def load(
     if not data:
         raise PictureError(f"{name}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
-            opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
-    except PIL.UnidentifiedImageError:
-        if data[:4] in (b"II*\0", b"MM\0*"):
-            return _load_tiff_alone(name, data, max_pixels)
-        raise PictureError(f"{name}: not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
+        return _decode(data, max_pixels)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
     except PIL.Image.DecompressionBombError:
         raise PictureError(f"{name}: too many pixels to be opened safely") from None
     except BROKEN as error:
-        raise PictureError(f"{name}: corrupt file ({one_line(error)})") from None
-    if opened.width * opened.height > max_pixels:
-        raise PictureError(f"{name}: {_too_many_pixels(opened.width, opened.height, max_pixels)}")
+        complaint = f"{name}: truncated or corrupt file ({one_line(error)})"
+    mended = mending.mend(data, max_pixels)
+    if mended is None:
+        raise PictureError(complaint)
+    if not (partial or mended.is_whole):
+        raise PictureError(f"{complaint}; --partial restores what can be read")
     try:
-        return _decode(opened, data)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except BROKEN as error:
-        if opened.format == "JPEG" and not data.endswith(END_OF_IMAGE) and _holds_all_pixels(data):
-            picture = load(data + END_OF_IMAGE, max_megabytes, max_pixels)
-            return dataclasses.replace(
-                picture, notes=("the file's end is missing, but none of its pixels", *picture.notes)
-            )
-        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
-
-
-def _holds_all_pixels(data: bytes) -> bool:
-    """Whether a JPEG file lacks nothing but its end: then what follows its pixels changes none of them.
-
-    False for progressive files, whose later scans may be missing as a whole.
-    """
-    try:
-        first, second = (_decoded(data + more + END_OF_IMAGE) for more in (b"", FILLING))
-    except BROKEN:
-        return False
-    return first is not None and second is not None and bool((first == second).all())
-
-
-def _decoded(data: bytes) -> np.ndarray | None:
-    with PIL.Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
-        return None if opened.info.get("progressive") else np.array(opened)
-
-
-def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
-    """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
-    try:
-        import tifffile
-
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages.first
-            if page.imagewidth * page.imagelength > max_pixels:
-                raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
-            icc = page.tags.valueof(34675)
-            orientation = page.tags.valueof(ORIENTATION_TAG) or 1
-        picture = upright(from_array(_decode_tiff_16(data, max_pixels)), orientation)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except BROKEN as error:
-        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
-    return dataclasses.replace(picture, icc=icc, format="tiff")
-
-
-def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
-    return f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
+        picture = _decode(mended.data, max_pixels)
+    except (PictureError, *BROKEN):
+        raise PictureError(f"{complaint}; nothing of the picture can be read") from None
+    return dataclasses.replace(picture, notes=(mended.note, *picture.notes))
 
 
 def _read(path: Path, max_megabytes: float | None) -> bytes:
@@ -129,20 +93,82 @@ def _read(path: Path, max_megabytes: float | None) -> bytes:
         raise PictureError(f"{path}: cannot be read ({one_line(error)})") from None
 
 
-def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
+def _decode(data: bytes, max_pixels: int) -> Image:
+    """Raises PictureError, and of BROKEN what libraries raise."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
+            opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=PILLOW_READS)
+    except PIL.UnidentifiedImageError:
+        if data.startswith(mending.TIFF_SIGNATURES):
+            return _decode_tiff_alone(data, max_pixels)
+        if jpeg_xl.is_jpeg_xl(data):
+            return _decode_jpeg_xl(data, max_pixels)
+        raise PictureError(
+            f"not a picture that zssr reads ({', '.join(READABLE)}); convert it to PNG with another program"
+        ) from None
+    _check_size(opened.width, opened.height, max_pixels)
     notes: list[str] = []
     frames = getattr(opened, "n_frames", 1)
-    if frames > 1 and opened.format != "MPO":
+    if frames > 1:
         notes.append(f"first of {frames} frames")
-    if _is_16_bit(opened):
-        picture = from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes))
-        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
+    picture, icc = _pixels(opened, data, notes)
+    further = read_metadata(opened, data, notes)
+    return dataclasses.replace(with_metadata(picture, opened, icc, notes), **further)
+
+
+def _decode_tiff_alone(data: bytes, max_pixels: int) -> Image:
+    """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
+    import tifffile
+
+    notes: list[str] = []
+    described, exif = PIL.Image.Image(), PIL.Image.Exif()
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        _check_size(page.imagewidth, page.imagelength, max_pixels)
+        if len(file.pages) > 1:
+            notes.append(f"first of {len(file.pages)} frames")
+        described.format, described.info = "TIFF", {"xmp": page.tags.valueof(700)}
+        exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
+        exif.load_from_fp(io.BytesIO(data), page.offset)
+        icc = page.tags.valueof(34675)
+    return with_metadata(from_array(_decode_tiff_16(data, max_pixels)), described, icc, notes, exif)
+
+
+def _decode_jpeg_xl(data: bytes, max_pixels: int) -> Image:
+    header = jpeg_xl.read_header(data)
+    _check_size(*header.size[::-1], max_pixels)
+    jpeg = jpeg_xl.jpeg_inside(data)
+    if jpeg is not None:
+        return _decode(jpeg, max_pixels)
+    notes = ["first frame of an animation"] if header.animated else []
+    if header.colours is None:
+        notes.append("its colour profile was not read, so that colours may look different")
+    described, exif = PIL.Image.Image(), PIL.Image.Exif()
+    described.format, described.info = "JXL", jpeg_xl.read_metadata(data)
+    exif.load(described.info.get("exif", b""))
+    exif[ORIENTATION_TAG] = 1  # applied by the decoder
+    picture = with_metadata(from_array(jpeg_xl.decode(data, header.bits)), described, None, notes, exif)
+    return dataclasses.replace(picture, colours=header.colours or ())
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
+        )
+
+
+def _pixels(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> tuple[Image, bytes | None]:
+    """The picture as it lies in the file, without metadata, and the profile that holds for it."""
+    if _is_16_bit(opened, data):
+        return from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes)), profile_of(opened)
     if _has_unnamed_sample(opened):
-        picture = from_array(_with_alpha(opened, _decode_tiff(data, opened.width * opened.height), notes))
-        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
-    converted, icc = to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
+        samples = _decode_tiff(data, opened.width * opened.height)
+        return from_array(_with_alpha(opened, samples, notes)), profile_of(opened)
+    converted, icc = to_8_bit_mode(opened, profile_of(opened), notes)
     jpeg = _jpeg_data(opened, data, notes) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
-    return with_metadata(dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), opened, icc, notes)
+    return dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), icc
 
 
 def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegData | None:
@@ -163,7 +189,7 @@ def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegDa
     )
 
 
-def _is_16_bit(opened: PIL.Image.Image) -> bool:
+def _is_16_bit(opened: PIL.Image.Image, data: bytes) -> bool:
     if opened.format == "TIFF":
         bits = opened.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         if max(bits) > 16 or opened.mode == "F":
@@ -171,7 +197,9 @@ def _is_16_bit(opened: PIL.Image.Image) -> bool:
         return 8 < max(bits) <= 16
     if opened.mode.startswith("I"):
         return True
-    return opened.format == "PNG" and any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+    if opened.format == "PNG":
+        return any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+    return deep.bits_of(opened.format, data) > 8
 
 
 def _has_unnamed_sample(opened: PIL.Image.Image) -> bool:
@@ -199,10 +227,13 @@ def _decode_16_bit(opened: PIL.Image.Image, data: bytes) -> np.ndarray:
     if opened.format == "PNG":
         import imagecodecs
 
+        opened.load()  # metadata may follow the pixels
         return imagecodecs.png_decode(data)
-    if opened.format != "TIFF":
+    if opened.format == "TIFF":
+        return _decode_tiff_16(data, opened.width * opened.height)
+    if opened.mode.startswith("I"):
         raise PictureError(f"{opened.format} with pixels of type {opened.mode} is not supported")
-    return _decode_tiff_16(data, opened.width * opened.height)
+    return deep.decode(opened.format, data)
 
 
 def _decode_tiff_16(data: bytes, max_pixels: int) -> np.ndarray:
@@ -226,8 +257,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
             array = np.moveaxis(array, 0, -1)
         bits = page.bitspersample
         if array.dtype == np.uint16 and bits < 16:
-            most = (1 << bits) - 1
-            array = ((array.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16)
+            array = deep.widened(array, bits)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             colours = array.shape[-1] - len(page.extrasamples) if array.ndim == 3 else None
             array[..., :colours] = np.iinfo(array.dtype).max - array[..., :colours]

@@ -9,26 +9,40 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import struct
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
-from PIL.PngImagePlugin import putchunk
+from PIL import TiffTags
 
 from zssr.errors import OutputError, one_line
+from zssr.files import png
+from zssr.files.metadata import photoshop_segment
 from zssr.files.writing import write
-from zssr.formats import FORMAT_OF_SUFFIX, FORMATS, WRITABLE
-from zssr.image import BROKEN, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, TIFF_LAYOUT_TAGS, Image
+from zssr.formats import FORMAT_OF_SUFFIX, FORMATS, METADATA, WRITABLE, Format
+from zssr.image import (
+    BROKEN,
+    EXIF_IFD,
+    GPS_IFD,
+    INCH,
+    INTEROPERABILITY_IFD,
+    IPTC_TAG,
+    RESOLUTION_TAGS,
+    TIFF_LAYOUT_TAGS,
+    Image,
+    exif_bytes,
+)
+
+_XMP_TAG = 700  # of TIFF
 
 
 def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: bool = False) -> tuple[bytes, list[str]]:
     """The picture as the bytes of a file, and notes on what that format could not hold.
 
     format: a key of FORMATS. WebP is written lossless; jpeg_quality (1 to 100) holds for jpg
-    and avif. strip leaves out profile, EXIF and resolution.
+    and avif. strip leaves out all metadata.
     """
     notes = []
     kind = FORMATS[format]
@@ -38,34 +52,87 @@ def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: boo
     if image.alpha is not None and not kind.holds_alpha:
         notes.append(f"{format} holds no transparency: laid on white")
         image = dataclasses.replace(image, pixels=image.pixels * image.alpha + 1 - image.alpha, alpha=None)
-    icc, exif, dpi = (None, None, None) if strip else (image.icc, image.exif, image.dpi)
+    metadata = {} if strip else _held(image, kind, notes)
+    write_as = _WRITERS.get(format, _with_pillow)
+    while True:
+        try:
+            return write_as(image, metadata, kind, jpeg_quality), notes
+        except BROKEN as error:
+            if not metadata:
+                height, width = image.size
+                raise OutputError(f"{format} cannot hold this {width}x{height} picture ({one_line(error)})") from None
+            longest = max(metadata, key=lambda name: len(metadata[name]))  # the picture matters more
+            notes.append(f"its {METADATA[longest]} cannot be written to {format}: not kept")
+            del metadata[longest]
+
+
+def _held(image: Image, kind: Format, notes: list[str]) -> dict[str, Any]:
+    """The metadata that a format holds, by the fields of Image."""
+    metadata = {name: value for name in METADATA if (value := getattr(image, name))}
     grey = len(image.pixels) == 1 and kind.holds_grey
-    if icc and icc[16:20] != (b"GRAY" if grey else b"RGB "):
+    if image.icc and image.icc[16:20] != (b"GRAY" if grey else b"RGB "):
         notes.append("its colour profile is for another kind of picture and was dropped")
-        icc = None
-    if image.peak > 255:
-        if exif and not kind.holds_exif_directories:
-            notes.append(f"of EXIF data, 16-bit {format} keeps only texts such as camera and author")
-        return _WRITERS_16[format](image.samples(), icc, exif, dpi), notes
-    metadata: dict[str, Any] = {"icc_profile": icc, "exif": exif, "dpi": dpi}
+        del metadata["icc"]
+    further: dict[int, Any] = {}  # that EXIF data have a place for too
+    if image.dpi and "dpi" not in kind.holds:
+        further = dict(zip(RESOLUTION_TAGS, (*metadata.pop("dpi"), INCH), strict=True))
+    if image.iptc and "iptc" not in kind.holds:
+        further[IPTC_TAG] = metadata.pop("iptc")
+    if further:
+        metadata["exif"] = _with_entries(metadata.get("exif"), further)
+    for name in [name for name in metadata if name not in kind.holds]:
+        value = metadata.pop(name)
+        if name == "colours" and png.says_srgb(value):  # as all are taken for
+            continue
+        which = f" ({', '.join(png.keywords(value))})" if name == "texts" else ""
+        notes.append(f"{kind.name} holds no {METADATA[name]}{which}: not kept")
+    if image.exif and not kind.holds_exif_directories and len(_entries(image.exif)) < len(_loaded(image.exif)):
+        notes.append(f"of EXIF data, {kind.name} keeps only camera, author and the like")
+    return metadata
+
+
+def _with_pillow(image: Image, metadata: dict[str, Any], kind: Format, quality: int) -> bytes:
+    """JPEG, WebP or AVIF."""
+    further = {"icc_profile" if name == "icc" else name: value for name, value in metadata.items() if name != "iptc"}
+    if "iptc" in metadata:
+        further["extra"] = photoshop_segment(metadata["iptc"])
+    return _saved(image, kind, quality, further)
+
+
+def _as_png(image: Image, metadata: dict[str, Any], kind: Format, quality: int) -> bytes:
+    if image.peak == 255:
+        return png.with_metadata(_saved(image, kind, quality, {}), metadata)
+    import imagecodecs
+
+    return png.with_metadata(bytes(imagecodecs.png_encode(np.ascontiguousarray(image.samples()))), metadata)
+
+
+def _as_tiff(image: Image, metadata: dict[str, Any], kind: Format, quality: int) -> bytes:
+    tags = _entries(metadata["exif"]) if "exif" in metadata else {}
+    tags |= {tag: metadata[name] for name, tag in (("xmp", _XMP_TAG), ("iptc", IPTC_TAG)) if name in metadata}
+    icc, dpi = metadata.get("icc"), metadata.get("dpi")
+    if image.peak == 255:
+        given = {"icc_profile": icc, "dpi": dpi, "tiffinfo": tags}
+        return _saved(image, kind, quality, {name: value for name, value in given.items() if value})
+    import tifffile
+
+    samples = image.samples()
+    channels = 1 if samples.ndim == 2 else samples.shape[-1]
+    out = io.BytesIO()
+    tifffile.imwrite(
+        out, samples, photometric="rgb" if channels >= 3 else "minisblack", compression="zlib",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None, iccprofile=icc,
+        resolution=dpi, resolutionunit="INCH" if dpi else "NONE", metadata=None, software=False,
+        extratags=[_typed(tag, value) for tag, value in tags.items() if tag not in TIFF_LAYOUT_TAGS or tag == _XMP_TAG],
+    )  # fmt: skip
+    return out.getvalue()
+
+
+def _saved(image: Image, kind: Format, quality: int, further: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    if exif and not kind.holds_exif_directories:
-        metadata["exif"], tags = None, _without_directories(exif)
-        if len(tags) < len(_loaded(exif)):
-            notes.append(f"of EXIF data, {format} keeps only camera, author and the like")
-        metadata["tiffinfo"] = tags
-    options = {**kind.save_options(jpeg_quality), **{key: value for key, value in metadata.items() if value}}
-    picture = image.pillow()
-    try:
-        picture.save(buffer, kind.pillow_name, **options)
-    except BROKEN as error:
-        if exif:  # the picture matters more
-            notes.append(f"its EXIF data do not fit into {format} and were dropped")
-            data, more = encode(dataclasses.replace(image, exif=None), format, jpeg_quality)
-            return data, notes + more
-        height, width = image.size
-        raise OutputError(f"{format} cannot hold this {width}x{height} picture ({one_line(error)})") from None
-    return buffer.getvalue(), notes
+    image.pillow().save(buffer, kind.pillow_name, **kind.save_options(quality), **further)
+    return buffer.getvalue()
 
 
 def _loaded(exif: bytes) -> PIL.Image.Exif:
@@ -74,8 +141,14 @@ def _loaded(exif: bytes) -> PIL.Image.Exif:
     return loaded
 
 
-def _without_directories(exif: bytes) -> dict[int, Any]:
-    """The entries but for its sub-directories, which Pillow's TIFF writer cannot place; texts as bytes, which it would
+def _with_entries(exif: bytes | None, further: dict[int, Any]) -> bytes:
+    entries = PIL.Image.Exif() if exif is None else _loaded(exif)
+    entries.update(further)
+    return exif_bytes(entries, []) or b""
+
+
+def _entries(exif: bytes) -> dict[int, Any]:
+    """The entries but for its sub-directories, which no TIFF writer here can place; texts as bytes, which Pillow would
     else write as ASCII."""
     return {
         tag: value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
@@ -84,43 +157,18 @@ def _without_directories(exif: bytes) -> dict[int, Any]:
     }
 
 
-def _encode_png_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, dpi: tuple | None) -> bytes:
-    import imagecodecs
-
-    plain = imagecodecs.png_encode(np.ascontiguousarray(samples))
-    header_end = 8 + 25  # signature, then the IHDR chunk
-    out = io.BytesIO()
-    out.write(plain[:header_end])
-    if icc:
-        putchunk(out, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
-    if dpi:
-        putchunk(out, b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1))
-    if exif:
-        putchunk(out, b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    out.write(plain[header_end:])
-    return out.getvalue()
+def _typed(tag: int, value: Any) -> tuple[int, str, int, Any, bool]:
+    """An entry as tifffile takes it."""
+    if isinstance(value, str):
+        return tag, "s", 0, value, True
+    if isinstance(value, bytes):
+        return tag, "s" if TiffTags.lookup(tag).type == TiffTags.ASCII else "B", len(value), value, True
+    values = value if isinstance(value, tuple) else (value,)
+    kind = "I" if all(isinstance(one, int) for one in values) else "d"
+    return tag, kind, len(values), values if kind == "I" else tuple(float(one) for one in values), True
 
 
-def _encode_tiff_16(samples: np.ndarray, icc: bytes | None, exif: bytes | None, dpi: tuple | None) -> bytes:
-    import tifffile
-
-    channels = 1 if samples.ndim == 2 else samples.shape[-1]
-    tags = []
-    if exif:
-        # Camera, author, date and the like; sub-directories cannot be moved by value.
-        tags = [(tag, "s", 0, value, True) for tag, value in _without_directories(exif).items()
-                if isinstance(value, str | bytes) and tag not in TIFF_LAYOUT_TAGS | {270, 305, 306}]  # fmt: skip
-    out = io.BytesIO()
-    tifffile.imwrite(
-        out, samples, photometric="rgb" if channels >= 3 else "minisblack", compression="zlib",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None, iccprofile=icc,
-        resolution=dpi, resolutionunit="INCH" if dpi else None, metadata=None, extratags=tags, software=False,
-    )  # fmt: skip
-    return out.getvalue()
-
-
-_WRITERS_16 = {"png": _encode_png_16, "tiff": _encode_tiff_16}
+_WRITERS: dict[str, Callable[[Image, dict[str, Any], Format, int], bytes]] = {"png": _as_png, "tiff": _as_tiff}
 
 
 def save(
