@@ -53,7 +53,7 @@ def test_factor_and_filter_are_found(filter: str, factor: float) -> None:
     assert finding.sure
     assert isinstance(finding.damage, Enlarged)
     # Of twice the size, both are the same.
-    assert finding.damage.filter.split(",")[0] == filter or (factor == 2 and {finding.damage.filter, filter} == BOTH)
+    assert finding.damage.filter == filter or (factor == 2 and {finding.damage.filter, filter} == BOTH)
     assert [float(one) for one in finding.damage.factors] == pytest.approx([factor, factor], rel=0.01)
 
 

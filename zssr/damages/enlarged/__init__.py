@@ -22,7 +22,7 @@ from zssr.resample import ratio, size_of
 from zssr.settings import Settings
 
 # Grey levels, typically, that interpolation leaves unexplained where nothing was done to the picture afterwards.
-MOST_ERROR, MOST_ERROR_REPEATED = 0.5, 1.0
+MOST_ERROR = 0.5
 GRID = 16  # pixels, of JPEG compression, which the part that is looked at keeps
 
 
@@ -54,7 +54,7 @@ def _find(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     if traces is None or traces.share < 1:
         return []
     name, error = best_filter(luma, image.size, traces.size, corner)
-    if compression is None and error > (MOST_ERROR_REPEATED if FILTERS[name].repeats else MOST_ERROR):
+    if compression is None and error > MOST_ERROR:
         return []
     damage = Enlarged(ratio(traces.size, image.size), name)
     whole = all(factor.denominator == 1 and factor >= SMALLEST_CELL for factor in damage.factors)

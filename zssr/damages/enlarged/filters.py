@@ -43,18 +43,19 @@ def _lanczos(x: Array) -> Array:
 @dataclass(frozen=True)
 class Filter:
     """weights: at distances in pixels of the small picture. radius: beyond which they are 0. offset: of all samples, in
-    pixels of the large picture. repeats: whether pixels are repeated rather than interpolated."""
+    pixels of the large picture. repeats: whether pixels are repeated rather than interpolated. adds_up: whether places
+    are sums of steps, as in Pillow, whose rounding errors choose between two pixels that are as near."""
 
     weights: Callable[[Array], Array]
     radius: int
     offset: float = 0.0
     repeats: bool = False
+    adds_up: bool = False
 
 
 FILTERS = {
-    # Where a pixel lies in the middle between two, it has one or the other by a program's rounding errors.
-    "nearest": Filter(_nearest, 1, 1e-6, repeats=True),
-    "nearest, halves down": Filter(_nearest, 1, -1e-6, repeats=True),
+    "nearest": Filter(_nearest, 1, repeats=True, adds_up=True),
+    "nearest, halves up": Filter(_nearest, 1, 1e-6, repeats=True),
     "nearest from the corner": Filter(_nearest, 1, 1e-6 - 0.5, repeats=True),  # as OpenCV does it
     "bilinear": Filter(_bilinear, 1),
     "bicubic": Filter(_cubic(-0.5), 2),
@@ -64,15 +65,18 @@ FILTERS = {
 
 
 class Enlarging:
-    """Of one direction: `count` samples from `first` on of a line that was enlarged `factor` times.
+    """Of one direction: `count` samples from `first` on of a line that was enlarged, `step` small pixels for each.
 
     length: samples of the whole small line, whose ends are repeated beyond it; None for a piece of a line that goes on.
     """
 
-    def __init__(self, name: str, factor: float, first: int, count: int, length: int | None = None) -> None:
+    def __init__(self, name: str, step: float, first: int, count: int, length: int | None = None) -> None:
         chosen = FILTERS[name]
         taps = 2 * chosen.radius
-        at = (np.arange(first, first + count) + 0.5 + chosen.offset) / factor - 0.5
+        if chosen.adds_up:
+            at = np.cumsum([step / 2, *[step] * (first + count - 1)])[first:] - 0.5
+        else:
+            at = (np.arange(first, first + count) + 0.5 + chosen.offset) * step - 0.5
         index = np.floor(at).astype(int)[:, None] + np.arange(1 - chosen.radius, chosen.radius + 1)
         weights = chosen.weights(at[:, None] - index)
         weights /= weights.sum(1, keepdims=True)

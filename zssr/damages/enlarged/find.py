@@ -151,11 +151,11 @@ class _Direction:
         """Mean logarithm of the square of what enlarging lines of `length` samples cannot have made."""
         chosen = np.linspace(0, self.lines.shape[1] - 1, min(count, self.lines.shape[1])).astype(int)
         lines = self.lines[:, chosen]
-        factor = self.whole / length
-        enlarging = Enlarging(name, factor, self.first, len(lines))
+        step = length / self.whole
+        enlarging = Enlarging(name, step, self.first, len(lines))
         rest = (lines - enlarging.enlarged(enlarging.small(lines)))[BORDER:-BORDER]
         blocks = rest[: len(rest) // BLOCK * BLOCK].reshape(-1, BLOCK, rest.shape[1])
-        return float(np.log(np.square(blocks).mean(1) / (1 - 1 / factor) + ROUNDING).mean())
+        return float(np.log(np.square(blocks).mean(1) / (1 - step) + ROUNDING).mean())
 
 
 def _peaks(lines: Array) -> list[float]:

@@ -55,7 +55,7 @@ class Enlarged(Degradation):
 
     @property
     def symmetries(self) -> frozenset[int]:
-        if FILTERS[self.filter].offset:  # halves go up
+        if FILTERS[self.filter].repeats:  # of two pixels as near, the first or the second
             return frozenset({IDENTITY})
         return ALL_EIGHT if self.factors[0] == self.factors[1] else FLIPS
 
@@ -115,7 +115,7 @@ class Enlarged(Degradation):
 
     def _directions(self, small: Size, large: Size) -> list[tuple[int, Enlarging]]:
         return [
-            (dimension, Enlarging(self.filter, float(factor), 0, large[dimension], small[dimension]))
+            (dimension, Enlarging(self.filter, float(1 / factor), 0, large[dimension], small[dimension]))
             for dimension, factor in zip((-2, -1), self.factors, strict=True)
         ]
 
