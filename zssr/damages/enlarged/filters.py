@@ -73,10 +73,11 @@ class Enlarging:
     def __init__(self, name: str, step: float, first: int, count: int, length: int | None = None) -> None:
         chosen = FILTERS[name]
         taps = 2 * chosen.radius
+        places = np.arange(first, first + count, dtype=np.float64)
+        at = (places + 0.5 + chosen.offset) * step
         if chosen.adds_up:
-            at = np.cumsum([step / 2, *[step] * (first + count - 1)])[first:] - 0.5
-        else:
-            at = (np.arange(first, first + count) + 0.5 + chosen.offset) * step - 0.5
+            at = np.cumsum([step / 2, *[step] * (first + count - 1)], dtype=np.float64)[first:]
+        at = at - 0.5
         index = np.floor(at).astype(int)[:, None] + np.arange(1 - chosen.radius, chosen.radius + 1)
         weights = chosen.weights(at[:, None] - index)
         weights /= weights.sum(1, keepdims=True)
@@ -98,10 +99,9 @@ class Enlarging:
         """(count, N) to the (length, N) that come nearest to it when enlarged."""
         bands = self._bands.copy()
         bands[0] += REGULARISATION
-        return np.asarray(
-            solveh_banded(bands, self._matrix.T @ large, lower=True, overwrite_ab=True, overwrite_b=True,
-                          check_finite=False)
-        )  # fmt: skip
+        seen: Array = np.asarray(self._matrix.T @ large)
+        small: Array = solveh_banded(bands, seen, overwrite_ab=True, overwrite_b=True, lower=True, check_finite=False)
+        return small
 
 
 def _bands(matrix: csr_matrix, count: int) -> Array:
