@@ -57,9 +57,10 @@ def _find(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     if compression is None and error > MOST_ERROR:
         return []
     damage = Enlarged(ratio(traces.size, image.size), name)
-    whole = all(factor.denominator == 1 and factor >= SMALLEST_CELL for factor in damage.factors)
-    if whole and FILTERS[name].repeats:
-        return []  # a mosaic, which has its own finder
+    # Cells of whole pixels are a mosaic, which has its own finder; compression hides the smallest cells from it.
+    smallest = SMALLEST_CELL if compression is None else SMALLEST_CELL + 1
+    if FILTERS[name].repeats and all(one.denominator == 1 and one >= smallest for one in damage.factors):
+        return []
     return [Finding("enlarged", damage.describe(), 1 - (1 - SURE) ** traces.share, damage)]
 
 
