@@ -26,7 +26,7 @@ LAYERS = {
         {"cli"},
         {"batch", "evaluate"},
         {"restoration"},
-        {"progress", "result"},
+        {"held_out", "progress", "result"},
         {"agreement", "budget", "first_estimate", "prior_selection"},
         {"plan"},
         {"resources"},
@@ -133,7 +133,8 @@ def test_imports_of_strings_are_seen(tmp_path: Path) -> None:
 
 
 def test_imports_between_damages_point_one_way() -> None:
-    """A damage's folder knows what a damage is, but no other damage; blurs alone have the kernels of downscaling."""
+    """A damage's folder knows what a damage is, but no other damage; blurs alone have the kernels of downscaling, and
+    what was enlarged is looked at without its compression."""
     folder = PACKAGE / "damages"
     kinds = {path.name for path in folder.iterdir() if (path / "__init__.py").exists()}
     parts = {"degradation", "kind", "region", "smaller"}
@@ -145,6 +146,7 @@ def test_imports_between_damages_point_one_way() -> None:
         "kind": {"degradation"},
         **dict.fromkeys(kinds, parts),
         "blur": parts | {"downscale"},
+        "enlarged": parts | {"jpeg"},
         "rules": parts | kinds,
         "damages": parts | kinds | {"chain"},
     }

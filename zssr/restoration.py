@@ -15,6 +15,7 @@ from zssr.budget import Budget
 from zssr.device import computing_on
 from zssr.examples import Examples
 from zssr.first_estimate import FirstEstimate
+from zssr.held_out import never_worse
 from zssr.plan import Plan, make_plan
 from zssr.preview import OnPreview
 from zssr.prior_selection import settle
@@ -109,9 +110,14 @@ def _restored(
             notes.append("the budget left no time for the self-ensemble")
         on_tile = reporter.begin_applying()
         applied = apply(network, estimate.seen(step), plan.tile, transforms, plan.compute, on_tile, spread)
-        # 3. Make the result agree with the input; it then joins what later steps learn from.
-        result, deviation = estimate.agreeing(applied.pixels, step), applied.spread
+        deviation, pixels = applied.spread, applied.pixels
         del applied
+        if step is plan.last:
+            pixels, worse = never_worse(pixels, network, estimate, plan)
+            notes += worse
+        # 3. Make the result agree with the input; it then joins what later steps learn from.
+        result = estimate.agreeing(pixels, step)
+        del pixels
         if step is not plan.last:
             pyramid.add(result.to(plan.sampling))
     return Restored(result, True, deviation, weights_of(network), tuple(reports), tuple(notes))

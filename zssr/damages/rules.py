@@ -50,6 +50,14 @@ def _always(part: Degradation, other: Degradation) -> bool:
     return True
 
 
+def _interpolates(mosaic: Mosaic, enlarged: Enlarged) -> bool:
+    return not enlarged.of_cells
+
+
+def _is_mosaic(enlarged: Enlarged, mosaic: Mosaic) -> bool:
+    return enlarged.of_cells
+
+
 def _overlaps(blur: Blur, mosaic: Mosaic) -> bool:
     return blur.region is not None and blur.region.overlaps(mosaic.region)
 
@@ -72,7 +80,8 @@ LEFT_ALONE = (
     # What is interpolated is soft, its noise too; the smaller picture tells what was there before.
     Unless(Blur, beside=Enlarged, when=_always),
     Unless(Noise, beside=Enlarged, when=_always),
-    Unless(Mosaic, beside=Enlarged, when=_always),
+    Unless(Mosaic, beside=Enlarged, when=_interpolates),
+    Unless(Enlarged, beside=Mosaic, when=_is_mosaic),
     Unless(
         Blur,
         beside=Noise,

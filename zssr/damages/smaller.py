@@ -13,7 +13,6 @@ from torch import Tensor
 from zssr.resample import Scale, Size
 
 if TYPE_CHECKING:
-    from zssr.damages.downscale.kernel import Kernel
     from zssr.image import Image
 
 
@@ -45,15 +44,15 @@ class SmallerPicture:
     """image: one pixel a cell. size: (height, width) of the picture it stands for, in whose place it is restored.
 
     cell: tuple[int | Fraction, int | Fraction]
-    top left. kernel: what a cell shows of its pixels; None for a picture as any other, whose kernel and damages can be
-    read from it. words: the damage, for people. lost: see Degradation.lost.
+    top left. kernel: by name, what a cell shows of its pixels; None for a picture as any other, whose kernel and
+    damages can be read from it. words: the damage, for people. lost: see Degradation.lost.
     """
 
     image: Image
     size: Size
     cell: Scale
     margins: tuple[int, int]
-    kernel: Kernel | None
+    kernel: str | None
     words: str
     lost: str
 

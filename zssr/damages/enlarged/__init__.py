@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from zssr.damages import jpeg
-from zssr.damages.enlarged.filters import FILTERS
 from zssr.damages.enlarged.find import LARGEST_FACTOR, SIDE, best_filter, find_enlarged, is_of_blocks
 from zssr.damages.enlarged.operator import Enlarged
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.jpeg.codec import to_components
 from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
-from zssr.damages.mosaic.find import SMALLEST_CELL
 from zssr.errors import SettingsError
 from zssr.image import Image, fill_hidden
 from zssr.resample import ratio, size_of
@@ -57,10 +55,6 @@ def _find(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     if compression is None and error > MOST_ERROR:
         return []
     damage = Enlarged(ratio(traces.size, image.size), name)
-    # Cells of whole pixels are a mosaic, which has its own finder; compression hides the smallest cells from it.
-    smallest = SMALLEST_CELL if compression is None else SMALLEST_CELL + 1
-    if FILTERS[name].repeats and all(one.denominator == 1 and one >= smallest for one in damage.factors):
-        return []
     return [Finding("enlarged", damage.describe(), 1 - (1 - SURE) ** traces.share, damage)]
 
 

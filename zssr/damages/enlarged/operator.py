@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from zssr.damages.chain import Chain
 from zssr.damages.degradation import Degradation
-from zssr.damages.downscale.operator import ROUNDING
 from zssr.damages.enlarged.filters import FILTERS, Array, Enlarging
 from zssr.damages.smaller import SmallerPicture
 from zssr.dihedral import ALL_EIGHT, FLIPS, IDENTITY
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
 
 PROJECTION_STEPS = 4
+ROUNDING = 1 / math.sqrt(12) / 255  # root mean square error of rounding to 8 bits
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,11 @@ class Enlarged(Degradation):
             return frozenset({IDENTITY})
         return ALL_EIGHT if self.factors[0] == self.factors[1] else FLIPS
 
+    @property
+    def of_cells(self) -> bool:
+        """Whether each pixel became a rectangle of whole pixels, as in a mosaic."""
+        return FILTERS[self.filter].repeats and all(factor.denominator == 1 for factor in self.factors)
+
     def out_size(self, size: Size) -> Size:
         return math.ceil(size[0] * self.factors[0]), math.ceil(size[1] * self.factors[1])
 
@@ -84,7 +88,9 @@ class Enlarged(Degradation):
 
     def as_smaller_picture(self, image: Image, later: Sequence[Degradation]) -> SmallerPicture:
         """What it was made of, as any other picture."""
-        repaired = Chain(tuple(later)).base(image.pixels[None], image.size)
+        repaired = image.pixels[None]
+        for part in reversed(later):
+            repaired = part.base(repaired, image.size)
         size = (round(image.size[0] / self.factors[0]), round(image.size[1] / self.factors[1]))
         small = self.base(repaired, size)[0].clamp_(0, 1)
         alpha = None if image.alpha is None else self.base(image.alpha[None], size)[0].clamp_(0, 1)
