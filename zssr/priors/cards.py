@@ -88,8 +88,9 @@ def untrained(family: str, seed: int) -> nn.Module:
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], card: Card) -> None:
-    """As safetensors, the card in its header. Raises OSError."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    """As safetensors of 16-bit numbers, the card in its header. Raises OSError."""
+    # Half as large a file; no figure of ours changes by 0.01 dB.
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in weights.items()}
     # Not by save_file, which lets nobody else read them.
     path.write_bytes(safetensors.torch.save(tensors, {"card": json.dumps(asdict(card))}))
 
