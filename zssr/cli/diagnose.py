@@ -43,6 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     jobs, failures = find(options.inputs)
     for problem in failures:
         complain(problem, SOME_FAILED)
+    from zssr.files import apart
+
+    apart.start()  # torch takes seconds meanwhile
     from zssr.damages.downscale import write_kernel
     from zssr.diagnose import describe, diagnose_for
     from zssr.files import load

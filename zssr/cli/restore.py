@@ -128,6 +128,9 @@ def _order(options: argparse.Namespace, settings: Settings, inputs: Sequence[str
 
 def _prepare(order: _Order) -> None:
     """Load what takes seconds, and what all pictures need. Raises SettingsError where kernel or prior are none."""
+    from zssr.files import apart
+
+    apart.start()
     with order.shell.waiting("loading ..."):
         from zssr.damages.downscale import read_kernel
         from zssr.priors import load_priors, named_priors

@@ -1,4 +1,4 @@
-"""Reading picture files.
+"""The bytes of picture files as rasters; without torch, for the process that decodes files.
 
 Pillow reads everything of 8 bits and all metadata. It cannot hold more than one channel of 16 bits, so 16-bit PNG goes
 through imagecodecs and 16-bit TIFF through tifffile.
@@ -9,68 +9,47 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import os
-import warnings
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import torch
 
-from zssr.apart import BrokenFileError, read_apart
-from zssr.errors import PictureError, one_line
-from zssr.formats import DEFAULT_MAX_PIXELS, READABLE
-from zssr.image import BROKEN, ORIENTATION_TAG, Image, JpegData, from_array, to_8_bit_mode, upright, with_metadata
+from zssr.errors import PictureError
+from zssr.formats import READABLE
+from zssr.raster import BROKEN, ORIENTATION_TAG, Raster, raster_of, with_metadata
 
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
 END_OF_IMAGE = b"\xff\xd9"
 FILLING = bytes(range(0, 200, 3))  # that a JPEG file's missing pixels would be made of
 
 
-def load(
-    source: str | os.PathLike[str] | bytes,
-    max_megabytes: float | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> Image:
-    """Read a picture from a path or from the bytes of a file.
+def size_of(path: str) -> tuple[int, int]:
+    """(height, width) as the header says it. Raises what Pillow raises."""
+    with PIL.Image.open(path, formats=READABLE) as opened:
+        return opened.height, opened.width
 
-    Orientation is applied, palettes are looked up, CMYK becomes sRGB; everything else stays as
-    stored. Raises PictureError when there is no picture, it is of no allowed format, is larger
-    than the limits, truncated or corrupt.
+
+def decode(data: bytes, max_pixels: int) -> Raster:
+    """The picture in a file.
+
+    Palettes are looked up, CMYK becomes sRGB; everything else stays as stored. Raises PictureError for what is no
+    picture, of no allowed format or kind, or larger than the limit; and what the libraries raise on broken files.
     """
-    name = "the input" if isinstance(source, bytes) else os.fspath(source)
-    data = source if isinstance(source, bytes) else _read(Path(source), max_megabytes)
-    if max_megabytes is not None and len(data) > max_megabytes * 1e6:
-        raise PictureError(
-            f"{name}: {len(data) / 1e6:.1f} MB is more than the limit of {max_megabytes:g} MB; raise it with --max-MB"
-        )
-    if not data:
-        raise PictureError(f"{name}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
-            opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
+        opened = PIL.Image.open(io.BytesIO(data), formats=READABLE)
     except PIL.UnidentifiedImageError:
         if data[:4] in (b"II*\0", b"MM\0*"):
-            return _load_tiff_alone(name, data, max_pixels)
-        raise PictureError(f"{name}: not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
-    except PIL.Image.DecompressionBombError:
-        raise PictureError(f"{name}: too many pixels to be opened safely") from None
-    except BROKEN as error:
-        raise PictureError(f"{name}: corrupt file ({one_line(error)})") from None
-    if opened.width * opened.height > max_pixels:
-        raise PictureError(f"{name}: {_too_many_pixels(opened.width, opened.height, max_pixels)}")
+            return _decode_tiff_alone(data, max_pixels)
+        raise PictureError("not a picture that zssr reads (JPEG, PNG, WebP, TIFF, BMP, AVIF, GIF)") from None
+    _check_pixels(opened.width, opened.height, max_pixels)
     try:
         return _decode(opened, data)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except BROKEN as error:
-        if opened.format == "JPEG" and not data.endswith(END_OF_IMAGE) and _holds_all_pixels(data):
-            picture = load(data + END_OF_IMAGE, max_megabytes, max_pixels)
-            return dataclasses.replace(
-                picture, notes=("the file's end is missing, but none of its pixels", *picture.notes)
-            )
-        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
+    except PictureError:
+        raise
+    except BROKEN:
+        if opened.format != "JPEG" or data.endswith(END_OF_IMAGE) or not _holds_all_pixels(data):
+            raise
+    raster = decode(data + END_OF_IMAGE, max_pixels)
+    return dataclasses.replace(raster, notes=("the file's end is missing, but none of its pixels", *raster.notes))
 
 
 def _holds_all_pixels(data: bytes) -> bool:
@@ -90,77 +69,44 @@ def _decoded(data: bytes) -> np.ndarray | None:
         return None if opened.info.get("progressive") else np.array(opened)
 
 
-def _load_tiff_alone(name: str, data: bytes, max_pixels: int) -> Image:
+def _decode_tiff_alone(data: bytes, max_pixels: int) -> Raster:
     """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
-    try:
-        import tifffile
+    import tifffile
 
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages.first
-            if page.imagewidth * page.imagelength > max_pixels:
-                raise PictureError(_too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
-            icc = page.tags.valueof(34675)
-            orientation = page.tags.valueof(ORIENTATION_TAG) or 1
-        picture = upright(from_array(_decode_tiff_16(data, max_pixels)), orientation)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except BROKEN as error:
-        raise PictureError(f"{name}: truncated or corrupt file ({one_line(error)})") from None
-    return dataclasses.replace(picture, icc=icc, format="tiff")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        _check_pixels(page.imagewidth, page.imagelength, max_pixels)
+        icc = page.tags.valueof(34675)
+        orientation = page.tags.valueof(ORIENTATION_TAG)
+    return Raster(_decode_tiff_16(data, max_pixels), orientation, icc, format="tiff")
 
 
-def _too_many_pixels(width: int, height: int, max_pixels: int) -> str:
-    return f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{width}x{height} is more than the limit of {max_pixels} pixels; raise it with --max-pixels"
+        )
 
 
-def _read(path: Path, max_megabytes: float | None) -> bytes:
-    try:
-        if path.is_dir():
-            raise PictureError(f"{path}: is a folder, not a picture")
-        size = path.stat().st_size
-        if max_megabytes is not None and size > max_megabytes * 1e6:  # before reading it all
-            raise PictureError(
-                f"{path}: {size / 1e6:.1f} MB is more than the limit of {max_megabytes:g} MB; raise it with --max-MB"
-            )
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise PictureError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise PictureError(f"{path}: cannot be read ({one_line(error)})") from None
-
-
-def _decode(opened: PIL.Image.Image, data: bytes) -> Image:
-    notes: list[str] = []
+def _decode(opened: PIL.Image.Image, data: bytes) -> Raster:
     frames = getattr(opened, "n_frames", 1)
-    if frames > 1 and opened.format != "MPO":
-        notes.append(f"first of {frames} frames")
+    notes = [f"first of {frames} frames"] if frames > 1 and opened.format != "MPO" else []
     if _is_16_bit(opened):
-        picture = from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes))
-        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
+        samples = _with_alpha(opened, _decode_16_bit(opened, data), notes)
+        return with_metadata(samples, opened, opened.info.get("icc_profile"), notes)
     if _has_unnamed_sample(opened):
-        picture = from_array(_with_alpha(opened, _decode_tiff(data, opened.width * opened.height), notes))
-        return with_metadata(picture, opened, opened.info.get("icc_profile"), notes)
-    converted, icc = to_8_bit_mode(opened, opened.info.get("icc_profile"), notes)
-    jpeg = _jpeg_data(opened, data, notes) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
-    return with_metadata(dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), opened, icc, notes)
+        samples = _with_alpha(opened, _decode_tiff(data, opened.width * opened.height), notes)
+        return with_metadata(samples, opened, opened.info.get("icc_profile"), notes)
+    raster = raster_of(opened)
+    return dataclasses.replace(raster, notes=[*notes, *raster.notes], holds_ycc=_holds_ycc(opened))
 
 
-def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegData | None:
-    """The file's own coefficients; None where its components are not luma and chroma, or they cannot be read."""
+def _holds_ycc(opened: PIL.Image.Image) -> bool:
+    """Whether a file is JPEG, and its components are grey or luma and chroma."""
+    if opened.format not in ("JPEG", "MPO") or opened.mode not in ("L", "RGB"):
+        return False
     names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
-    if len(names) > 1 and (opened.info.get("adobe_transform") == 0 or names == list(b"RGB")):
-        return None
-    try:
-        read = read_apart("coefficients", data)
-    except BrokenFileError:
-        notes.append("the file's own coefficients cannot be read: found from its pixels")
-        return None
-    tables, samplings = read["tables"], read["samplings"]
-    return JpegData(
-        tuple(tuple(map(int, table)) for table in tables),
-        tuple((int(vertical), int(horizontal)) for vertical, horizontal in samplings),
-        tuple(torch.from_numpy(read[f"coefficients{number}"]) for number in range(len(read) - 2)),
-    )
+    return len(names) == 1 or not (opened.info.get("adobe_transform") == 0 or names == list(b"RGB"))
 
 
 def _is_16_bit(opened: PIL.Image.Image) -> bool:

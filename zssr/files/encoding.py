@@ -21,7 +21,8 @@ from PIL.PngImagePlugin import putchunk
 from zssr.errors import OutputError, one_line
 from zssr.files.writing import write
 from zssr.formats import FORMAT_OF_SUFFIX, FORMATS, WRITABLE
-from zssr.image import BROKEN, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, TIFF_LAYOUT_TAGS, Image
+from zssr.image import Image
+from zssr.raster import BROKEN, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, TIFF_LAYOUT_TAGS
 
 
 def encode(image: Image, format: str = "png", jpeg_quality: int = 95, strip: bool = False) -> tuple[bytes, list[str]]:
