@@ -14,6 +14,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -29,7 +30,7 @@ import PIL.Image
 from zssr.errors import PictureError, ZssrError, one_line
 from zssr.files.readers import READERS
 
-SECONDS = 60  # for one file
+SECONDS = 60.0  # for one file, where the system has alarms
 MEMORY = 8 << 30  # bytes of address space, where the system can limit it
 LONGEST = 1 << 34  # bytes of one part of a message; more is none
 _LENGTH = struct.Struct("<Q")
@@ -71,8 +72,18 @@ def serve(scratch: str) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (request := _received(sys.stdin.buffer)) is not None:
-        reader, *arguments = request
-        _send(answers, _answer(reader, arguments))
+        seconds, reader, *arguments = request
+        _end_after(seconds)
+        answer = _answer(reader, arguments)
+        _end_after(0)
+        _send(answers, answer)
+
+
+def _end_after(seconds: float) -> None:
+    """Whatever a library is doing then; 0 for never."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _answer(reader: str, arguments: Sequence[Any]) -> list[Any]:
@@ -117,25 +128,16 @@ class _Process:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(SECONDS, stop)
-        timer.start()
         answer = None
         try:
             with contextlib.suppress(*_NO_ANSWER):
-                _send(process.stdin, request)
+                _send(process.stdin, [SECONDS, *request])
                 answer = _received(process.stdout)
         finally:
-            timer.cancel()
             if answer is None:  # after an interruption too, or it would be taken for the next file's
                 self._end()
-        if late.is_set():
-            raise BrokenFileError(f"not read within {SECONDS} s")
+        if hasattr(signal, "SIGALRM") and process.returncode == -signal.SIGALRM:
+            raise BrokenFileError(f"not read within {SECONDS:g} s")
         return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
