@@ -502,6 +502,7 @@ def specs() -> dict[str, Spec]:
     }
 
 
+@functools.cache
 def _default(name: str) -> Any:
     return next(field.default for field in dataclasses.fields(Settings) if field.name == name)
 

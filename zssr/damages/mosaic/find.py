@@ -160,14 +160,14 @@ def _windows(steps: Array, blocky: bool, apart: int) -> tuple[Array, NDArray[np.
         padded[:, first : first + count] = score
         groups = padded.reshape(len(rows), -1, apart)
         inside = np.argmax(groups, axis=2)
-        value = np.take_along_axis(groups, inside[..., None], axis=2)[..., 0]
         start = span // 2 // apart
+        value = groups.max(axis=2)[:, : columns - start]
+        begin = (np.arange(groups.shape[1]) * apart + inside - first)[:, : columns - start]
         where = np.s_[:, start : start + value.shape[1]]
-        better = value[:, : columns - start] > best[where]
-        begin = np.arange(value.shape[1])[None, :] * apart + inside - first
-        best[where] = np.where(better, value[:, : columns - start], best[where])
-        cell[where] = np.where(better, size, cell[where])
-        phase[where] = np.where(better, (begin % size)[:, : columns - start], phase[where])
+        better = value > best[where]
+        best[where][better] = value[better]
+        cell[where][better] = size
+        phase[where][better] = begin[better] % size
     return best, cell, phase
 
 
