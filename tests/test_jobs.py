@@ -51,6 +51,19 @@ def test_targets(folder: Path) -> None:
     assert [target for _, target in pairs({"jobs": [entry]})] == ["a_none_default.jpg", "a_meta_default.jpg"]
 
 
+def test_inputs_of_one_stem(folder: Path) -> None:
+    for name in ("a.jpg", "in/deep/a.webp"):
+        PIL.Image.new("RGB", (20, 16)).save(folder / name)
+    assert sorted(target for _, target in pairs({"jobs": [{"image": ".", "output": "o/"}]})) == [
+        "o/a_jpg_repaired.png", "o/a_png_repaired.png", "o/b_repaired.png", "o/in/c_repaired.png",
+        "o/in/deep/a_repaired.png", "o/in/deep/c_repaired.png",
+    ]  # fmt: skip
+    entry = {"image": ["a.png", "in/deep/a.webp"], "output": "{stem}.{ext}"}
+    assert [target for _, target in pairs({"jobs": [entry]})] == ["a_png.png", "a_webp.png"]
+    entry = {"image": ["a.png", "in/deep/a.webp"]}
+    assert [target for _, target in pairs({"jobs": [entry]})] == ["a_repaired.png", "in/deep/a_repaired.png"]
+
+
 def test_an_entry_overrules_the_defaults_and_a_change_the_file(folder: Path) -> None:
     data = {"scale": 2, "quality": "fast", "jobs": [{"image": "a.png", "size": "40x"}, {"image": "b.jpg"}]}
     first, second = make_run(data, ("jobs[1].quality=best", "seed=7", "workers=3")).jobs

@@ -15,7 +15,7 @@ from zssr import settings as all_settings
 from zssr.errors import PictureError, PriorError, SettingsError, did_you_mean
 from zssr.formats import FORMAT_OF_SUFFIX, WRITABLE
 from zssr.settings import Settings
-from zssr.targets import find, find_remote, is_remote, label
+from zssr.targets import find, find_remote, is_remote, label, stems
 
 # Keys of the whole file, beside the settings and `jobs`: what they must be, and their defaults.
 RUN_KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -248,9 +248,11 @@ def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str]) -> Iterator
     except SettingsError as error:
         mistakes.append(f"{where}.output: {error}")
         return
+    paths = [source if output is None else below for source, below, _ in sources]
+    called = stems([PurePosixPath(path.replace("\\", "/")) for path in paths])
     for number, settings in enumerate(variants):
-        for source, below, named in sources:
-            target, format = name(source, below, settings)
+        for (source, below, named), stem in zip(sources, called, strict=True):
+            target, format = name(source, below, stem, settings)
             yield Job(where, source, target, format, settings, f"{where}/{number}" if share else None, named)
 
 
@@ -298,8 +300,8 @@ def _sources(inputs: list[str], where: str, mistakes: list[str]) -> Iterator[tup
                 yield str(picture.path), str(picture.below), picture.named
 
 
-def _template(output: str | None, several: bool) -> Callable[[str, str, Settings], tuple[str, str]]:
-    """What gives (target, format) of (source, path below, settings). Raises SettingsError."""
+def _template(output: str | None, several: bool) -> Callable[[str, str, str, Settings], tuple[str, str]]:
+    """What gives (target, format) of (source, path below, stem, settings). Raises SettingsError."""
     if output is None:
         output = ""
     try:
@@ -321,14 +323,14 @@ def _template(output: str | None, several: bool) -> Callable[[str, str, Settings
     if several and not is_folder and not fields:
         raise SettingsError(f"'{output}': several results need a folder, or a name with fields such as {{stem}}")
 
-    def name(source: str, below: str, settings: Settings) -> tuple[str, str]:
+    def name(source: str, below: str, stem: str, settings: Settings) -> tuple[str, str]:
         path = PurePosixPath(source.replace("\\", "/")) if not is_remote(source) else PurePosixPath(source)
         same = FORMAT_OF_SUFFIX.get(path.suffix.lower(), "png")
         by_name = FORMAT_OF_SUFFIX.get(suffix)
         format = by_name or (same if settings.format == "same" else settings.format) or "png"
         factor = settings.factor()
         values = {
-            "stem": path.stem,
+            "stem": stem,
             "ext": WRITABLE[format][1:],
             "scale": settings.size if factor is None else "x".join(dict.fromkeys(f"{float(p):g}" for p in factor)),
             "prior": Path(settings.prior).stem,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from zssr.errors import OutputError, PictureError, ZssrError
@@ -56,6 +57,15 @@ def find(inputs: Sequence[str]) -> tuple[list[Found], list[str]]:
         for one in found:
             pictures.setdefault(one.path, one)
     return list(pictures.values()), missing
+
+
+def stems(names: Sequence[PurePath]) -> list[str]:
+    """What the results of files are called by: their stems, with the ending where two of a folder share one."""
+    uses = Counter(name.with_suffix("") for name in set(names))
+    return [
+        f"{name.stem}_{name.suffix[1:]}" if name.suffix and uses[name.with_suffix("")] > 1 else name.stem
+        for name in names
+    ]
 
 
 def label(settings: Settings, out_size: tuple[int, int]) -> str:
