@@ -92,9 +92,10 @@ def find_jpeg(pixels: Tensor, last: JpegTraces | None = None) -> JpegTraces | No
     clipped: _Bools = np.any((values <= 0) | (values >= 255), axis=0)
     luma = _Plane(planes[0], clipped, 128)
     if last is None:
-        found = _on_any_grid(luma, _OFFSETS, _ROUNDING, later=False)
+        found = _on_any_grid(luma, _on_grids(luma, _OFFSETS), _ROUNDING, later=False)
     else:
-        guesses = [_on_any_grid(luma, _OFFSETS[1:], noise, later=True) for noise in _LATER_NOISE]
+        on_grids = _on_grids(luma, _OFFSETS[1:])
+        guesses = [_on_any_grid(luma, on_grids, noise, later=True) for noise in _LATER_NOISE]
         blocks = luma.blocks((0, 0), _BLOCKS)
         guesses.append(_under(blocks[_are_varied(blocks)], last.luma))
         # Finer steps than the last ones do not survive, but the last ones' blocks look like such on grids half-way.
@@ -121,26 +122,44 @@ class _Found:
     margin: float
 
 
-def _on_any_grid(luma: _Plane, offsets: list[tuple[int, int]], noise: float, later: bool) -> _Found | None:
-    """The grid among `offsets` whose coefficients lie around the multiples of some steps, `noise` off.
+@dataclass(frozen=True)
+class _OnGrids:
+    """Of blocks on several grids: the telling coefficients (N, F), whether each varies (N,), and each grid's length."""
+
+    offsets: list[tuple[int, int]]
+    lengths: NDArray[np.int64]
+    coefficients: _Floats
+    are_varied: _Bools
+
+    def evidence(self, noise: float, varied: bool) -> _Floats:
+        """(grids, F, 255), see `_evidence`, of the blocks that vary or of the others."""
+        chosen = self.are_varied == varied
+        grids = np.repeat(np.arange(len(self.offsets)), self.lengths)
+        return _evidence(self.coefficients[chosen], noise, grids[chosen], len(self.offsets))
+
+
+def _on_grids(luma: _Plane, offsets: list[tuple[int, int]]) -> _OnGrids:
+    blocks = [luma.blocks(offset, _BLOCKS_PER_GRID) for offset in offsets]
+    coefficients, lengths = np.concatenate(blocks), np.array([len(own) for own in blocks])
+    return _OnGrids(offsets, lengths, coefficients[:, _TELLING], _are_varied(coefficients))
+
+
+def _on_any_grid(luma: _Plane, on_grids: _OnGrids, noise: float, later: bool) -> _Found | None:
+    """The grid whose coefficients lie around the multiples of some steps, `noise` off.
 
     later: another compression followed.
     """
-    blocks = [luma.blocks(offset, _BLOCKS_PER_GRID) for offset in offsets]
-    lengths = np.array([len(own) for own in blocks])
-    grids, coefficients = np.repeat(np.arange(len(blocks)), lengths), np.concatenate(blocks)
-    is_varied, coefficients = _are_varied(coefficients), coefficients[:, _TELLING]
-    varied = _evidence(coefficients[is_varied], noise, grids[is_varied], len(blocks))
+    varied, offsets = on_grids.evidence(noise, True), on_grids.offsets
     needed = standard = _standard(varied, _LUMA_TABLES[:, _TELLING]).sum(axis=-1).max(axis=-1)
-    if not is_varied.all():
-        everywhere = varied + _evidence(coefficients[~is_varied], noise, grids[~is_varied], len(blocks))
+    if not on_grids.are_varied.all():
+        everywhere = varied + on_grids.evidence(noise, False)
         standard = _standard(everywhere, _LUMA_TABLES[:, _TELLING]).sum(axis=-1).max(axis=-1)
     # (evidence for each grid, evidence that must be there, weight of the rival)
     if later:
         # The later compression makes zeros of its own, and tables of any kind would fit its traces.
         attempts = [(needed, needed, 1)]
     else:
-        zeros = _zeros(coefficients, lengths)
+        zeros = _zeros(on_grids.coefficients, on_grids.lengths)
         free = np.maximum(varied.max(axis=-1) - _CHOICE, 0).sum(axis=-1)
         attempts = [(standard + zeros, 2 * needed, 1), (free + zeros, free, 2)]
     for scores, least, weight in attempts:
@@ -166,20 +185,28 @@ def _under(coefficients: _Floats, steps: tuple[int, ...]) -> _Found | None:
         last = steps[frequency]
         multiples = np.rint(np.abs(coefficients[:, frequency]) / last).astype(np.int64)
         counts = np.bincount(multiples[multiples < _MOST_MULTIPLES], minlength=3)
-        candidates = _LUMA_TABLES[:, frequency]
+        smooth, candidates = _declining(counts), _LUMA_TABLES[:, frequency]
         for step in np.unique(candidates[candidates > last]):
-            total[candidates == step] += _gaps(counts, int(step) / last, _ROUNDING / last)
+            total[candidates == step] += _gaps(counts, smooth, int(step) / last, _ROUNDING / last)
     best = int(total.argmax())
     margin = float(total[best]) / 2
     return _Found((0, 0), _whole(_LUMA_TABLES[best]), best + 1, margin) if margin >= _LEAST else None
 
 
-def _gaps(counts: NDArray[np.int64], step: float, noise: float) -> float:
-    """Evidence that these counts of 0, 1, 2, ... are of multiples of a larger step that were rounded."""
-    sizes = np.arange(len(counts))
-    design = np.log(sizes[:, None] + 0.5) ** np.arange(3)
+def _declining(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often 0, 1, 2, ... would occur that occur about so often, without gaps."""
+    design = np.log(np.arange(len(counts))[:, None] + 0.5) ** np.arange(3)
     weights = np.sqrt(counts + 0.5)[:, None]
-    smooth = np.exp(design @ np.linalg.lstsq(design * weights, np.log(counts + 0.5) * weights[:, 0], rcond=None)[0])
+    fit = np.linalg.lstsq(design * weights, np.log(counts + 0.5) * weights[:, 0], rcond=None)[0]
+    return np.asarray(np.exp(design @ fit))
+
+
+def _gaps(counts: NDArray[np.int64], smooth: NDArray[np.float64], step: float, noise: float) -> float:
+    """Evidence that these counts of 0, 1, 2, ... are of multiples of a larger step that were rounded.
+
+    smooth: how often they would occur otherwise.
+    """
+    sizes = np.arange(len(counts))
     nearest = np.floor(sizes / step + 0.5).astype(np.int64)
     below, above = (ndtr((sizes + side - nearest * step) / (noise + 0.02)) for side in (-0.5, 0.5))
     shares = [share / np.bincount(nearest, share)[nearest] for share in (smooth, above - below + 1e-9)]

@@ -74,7 +74,7 @@ def _patches(pixels: Tensor) -> tuple[Array, Array, Array]:
     cosines = np.cos(np.pi * (2 * index[None, :] + 1) * index[:, None] / (2 * PATCH)) * np.sqrt(2 / PATCH)
     cosines[0] /= np.sqrt(2)
     step = max(PATCH // 2, math.ceil(math.sqrt(channels * height * width / MOST_PATCHES)))
-    windows = (pixels.detach().cpu() * 255).unfold(1, PATCH, step).unfold(2, PATCH, step).reshape(-1, PATCH, PATCH)
+    windows = pixels.detach().cpu().unfold(1, PATCH, step).unfold(2, PATCH, step).reshape(-1, PATCH, PATCH) * 255
     basis = torch.from_numpy(cosines).to(windows.dtype)
     energy = ((basis @ windows @ basis.T) ** 2).double().numpy()
     means = windows.mean(dim=(1, 2)).double().numpy()
