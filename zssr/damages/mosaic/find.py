@@ -91,12 +91,15 @@ def find_mosaics(pixels: Tensor) -> list[MosaicRegion]:
 def _steps(pixels: Tensor) -> tuple[Array, Array]:
     """The sizes of the brightness steps (H, W), in grey levels: from the row above, and from the column to the left."""
     weights = pixels.new_tensor([0.299, 0.587, 0.114]) if pixels.shape[0] == 3 else pixels.new_ones(pixels.shape[0])
-    grey = sum(plane.mul(255).mul_(weight) for plane, weight in zip(pixels, weights / weights.sum(), strict=True))
-    levels: Array = grey.cpu().numpy()
+    weights /= weights.sum()
+    grey = pixels[0].mul(255).mul_(weights[0])
+    for plane, weight in zip(pixels[1:], weights[1:], strict=True):
+        grey += plane.mul(255).mul_(weight)
+    levels = grey.cpu().numpy()
     down, across = np.zeros_like(levels), np.zeros_like(levels)
-    np.abs(levels[1:] - levels[:-1], out=down[1:])
-    np.abs(levels[:, 1:] - levels[:, :-1], out=across[:, 1:])
-    return down, across
+    np.subtract(levels[1:], levels[:-1], out=down[1:])
+    np.subtract(levels[:, 1:], levels[:, :-1], out=across[:, 1:])
+    return np.abs(down, out=down), np.abs(across, out=across)
 
 
 def _proposals(steps: tuple[Array, Array], largest: float, blocky: bool) -> list[tuple[tuple[Grid, Grid], _Box]]:
