@@ -206,3 +206,10 @@ def test_nothing_is_left_of_a_picture_whose_reader_died() -> None:
     (scratch / "picture.jpg").write_bytes(JPEG)
     apart._process.close()
     assert not scratch.exists()
+    read_apart("coefficients", JPEG)
+    scratch, running = Path(apart._process._scratch), apart._process._running
+    assert running is not None
+    assert running.stdin is not None
+    running.stdin.close()  # as if this process were killed
+    assert running.wait(10) == 0
+    assert not scratch.exists()

@@ -129,6 +129,25 @@ def test_one_failure_does_not_stop_the_rest(folder: Path, capsys: pytest.Capture
     assert "missing.png: no such file" in err
 
 
+def test_a_folder_with_broken_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    Path("in").mkdir()
+    for number in range(100):
+        stream = io.BytesIO()
+        samples = rng.integers(0, 256, (9, 12, 3), np.uint8)
+        PIL.Image.fromarray(samples).save(stream, "PNG" if number % 2 else "JPEG")
+        data = stream.getvalue()
+        Path(f"in/{number:02}.{'png' if number % 2 else 'jpg'}").write_bytes(
+            data[: len(data) // 2] if number % 10 == 3 else data
+        )
+    assert main(["in", "-o", "out"]) == 1
+    made = {int(Path(name).name[:2]) for name in names(folder) if name.startswith("out")}
+    assert made == {number for number in range(100) if number % 10 != 3}
+    err = capsys.readouterr().err
+    assert "90 done, 10 failed" in err
+    assert err.count("truncated or corrupt") == 20  # when it fails, and at the end
+
+
 def test_two_inputs_of_one_stem(folder: Path, picture: Image) -> None:
     for name in ("b.png", "c/b.jpg"):
         save(picture, name)

@@ -133,6 +133,10 @@ def test_seven_mistakes_are_said_at_once(folder: Path, capsys: pytest.CaptureFix
         ({"jobs": [{"image": "a.png", "output": "report.png"}]}, "report's name"),
         ({"jobs": [{"image": "a.png", "output": "{stem:3}.png"}]}, "takes nothing"),
         ({"jobs": [{"image": "nowhere://a/*"}]}, "not known here"),
+        ({"report": "a\0b", "jobs": [{"image": "a.png"}]}, r"report 'a\\x00b': holds a character"),
+        ({"jobs": [{"image": ["a.png", "*\0"]}]}, r"jobs\[0\].image: .*holds a character"),
+        ({"jobs": [{"image": "a.png", "output": "\ud800/"}]}, r"jobs\[0\].output: .*holds a character"),
+        ({"jobs": [{"image": "a.png", "mask": "m" * 5000}]}, r"jobs\[0\]: .*too long"),
     ],
 )
 def test_mistakes(folder: Path, data: Any, words: str) -> None:
@@ -154,9 +158,10 @@ def test_wrong_changes_and_files(folder: Path) -> None:
             make_run({"jobs": [{"image": "a.png"}]}, (change,))
     with pytest.raises(SettingsError, match="no such config file"):
         read_config(folder / "no.json")
-    (folder / "bad.json").write_text("{")
-    with pytest.raises(SettingsError, match="line 1"):
-        read_config(folder / "bad.json")
+    for text, words in (("{", "line 1"), ("[" * 100_000, "nested too deeply"), ("9" * 5000, "cannot be read")):
+        (folder / "bad.json").write_text(text)
+        with pytest.raises(SettingsError, match=words):
+            read_config(folder / "bad.json")
 
 
 def test_remote_storages(folder: Path) -> None:

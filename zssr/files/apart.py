@@ -77,6 +77,7 @@ def serve(scratch: str) -> None:
         answer = _answer(reader, arguments)
         _end_after(0)
         _send(answers, answer)
+    shutil.rmtree(scratch, ignore_errors=True)  # whoever asked may have been killed
 
 
 def _end_after(seconds: float) -> None:
