@@ -33,6 +33,7 @@ from zssr.jobs import read_config
 
 MOST_MEMORY = 1 << 30  # bytes of the process that reads files
 SIDE = 40  # pixels
+FINE = ("loaded", "refused", "decoder crashed")  # the last in the process that is there for it
 
 
 def _pillow(mode: str, format: str, **options: object) -> bytes:
@@ -146,14 +147,15 @@ def _loader(format: str, folder: Path) -> Callable[[bytes], object]:
 
 
 def outcome(load: Callable[[bytes], object], data: bytes) -> str:
-    """ "loaded", "refused", or what else happened."""
+    """One of FINE, or what else happened."""
     try:
         load(data)
     except ZssrError as error:
         lines = str(error).split("\n")
         # A config file has a line for each mistake.
         is_right = all(": " in line for line in lines) if load.__name__ == "load_config" else len(lines) == 1
-        return "refused" if is_right else f"not in one line: {error}"
+        fine = "decoder crashed" if "it crashed its decoder" in str(error) else "refused"
+        return fine if is_right else f"not in one line: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "loaded"
@@ -215,7 +217,7 @@ def fuzz(files: int, seed: int, formats: list[str], first: int = 0) -> tuple[dic
             if (memory := _memory()) > MOST_MEMORY:
                 happened = f"{happened}, and {memory >> 20} MB were used"
                 apart._process.close()
-            is_fault = happened not in ("loaded", "refused")
+            is_fault = happened not in FINE
             counts["faults" if is_fault else happened] += 1
             if is_fault:
                 faults.append(f"{number}, {format}: {happened}")
