@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 import tifffile
+from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
 
 import zssr
@@ -64,6 +66,10 @@ def _kernel(suffix: str) -> bytes:
     return stream.getvalue()
 
 
+def _boxes(contents: dict[bytes, bytes]) -> bytes:
+    return b"".join(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in contents.items())
+
+
 def _config() -> bytes:
     entry = {"image": ["a.png", "in/*.jpg"], "scales": [2, 3], "output": "out/{stem}_{label}.{ext}", "mask": "m.png"}
     whole = {"scale": 2, "quality": "fast", "report": "r", "noise": 5, "kernel": "gaussian:1.2", "repair": "auto"}
@@ -76,14 +82,19 @@ def originals() -> dict[str, list[bytes]]:
     exif[0x010E], exif[0x0112] = "a description", 6
     exif[0x8769] = {0x829A: 0.01}
     deep = np.random.default_rng(0).integers(0, 65536, (SIDE, SIDE, 3), np.uint16)
+    twelve_bits, few_bits = deep >> 4, (deep >> 8).astype(np.uint8)
+    texts, comments = PngInfo(), {"xmp": b"<x:xmpmeta/>", "comment": b"a comment"}
+    texts.add_text("Title", "a title", zip=True)
+    texts.add(b"cICP", bytes((12, 13, 0, 1)))
     return {
         "png": [
             *(_pillow(mode, "PNG", exif=exif) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")),
-            imagecodecs.png_encode(deep),
+            imagecodecs.png_encode(deep), _pillow("RGB", "PNG", pnginfo=texts, dpi=(300, 300)),
         ],
         "jpg": [
             _pillow("RGB", "JPEG", exif=exif), _pillow("RGB", "JPEG", subsampling=0, quality=30),
             _pillow("RGB", "JPEG", progressive=True), _pillow("L", "JPEG"), _pillow("CMYK", "JPEG"),
+            _pillow("RGB", "JPEG", **comments), imagecodecs.jpeg8_encode(twelve_bits, bitspersample=12),
         ],
         "webp": [_pillow("RGB", "WEBP", exif=exif), _pillow("RGBA", "WEBP", lossless=True)],
         "tiff": [
@@ -95,7 +106,15 @@ def originals() -> dict[str, list[bytes]]:
         ],
         "bmp": [_pillow(mode, "BMP") for mode in ("RGB", "P", "1", "RGBA")],
         "gif": [_pillow("P", "GIF"), _pillow("L", "GIF")],
-        "avif": [_pillow("RGB", "AVIF", exif=exif), _pillow("RGBA", "AVIF")],
+        "avif": [
+            _pillow("RGB", "AVIF", exif=exif), _pillow("RGBA", "AVIF"),
+            imagecodecs.avif_encode(twelve_bits, bitspersample=12),
+        ],
+        "jxl": [
+            imagecodecs.jpegxl_encode(few_bits), imagecodecs.jpegxl_encode(twelve_bits, bitspersample=12),
+            imagecodecs.jpegxl_encode(few_bits, usecontainer=True) + _boxes({b"Exif": bytes(4) + exif.tobytes()[6:]}),
+            imagecodecs.jpegxl_encode_jpeg(_pillow("RGB", "JPEG", **comments)),
+        ],
         **{f"kernel.{suffix}": [_kernel(suffix)] for suffix in ("mat", "npy", "txt")},
         "kernel.png": [_pillow("L", "PNG")],
         "config.json": [_config()],
@@ -133,6 +152,9 @@ def broken(data: bytes, other: bytes, rng: random.Random) -> bytes:
 def _loader(format: str, folder: Path) -> Callable[[bytes], object]:
     path = folder / format
 
+    def load_picture(data: bytes) -> object:
+        return zssr.load(data, partial=True)
+
     def load_config(data: bytes) -> object:
         path.write_bytes(data)
         return read_config(path)
@@ -143,7 +165,7 @@ def _loader(format: str, folder: Path) -> Callable[[bytes], object]:
 
     if format == "config.json":
         return load_config
-    return load_kernel if format.startswith("kernel.") else zssr.load
+    return load_kernel if format.startswith("kernel.") else load_picture
 
 
 def outcome(load: Callable[[bytes], object], data: bytes) -> str:

@@ -185,7 +185,7 @@ def test_what_is_no_picture_is_counted(folder: Path, capsys: pytest.CaptureFixtu
     run = make_run({"jobs": [{"image": "in"}, {"image": "a.png"}]})
     assert run.skipped == (f"jobs[0].image: {line}",)
     assert main(["in", "-o", "out/", "--dry-run"]) == 0
-    assert capsys.readouterr().err.splitlines() == [line]
+    assert capsys.readouterr().err.splitlines() == [line, "2 pictures"]
 
 
 def test_endings_of_jpeg(folder: Path) -> None:
