@@ -1,13 +1,15 @@
-"""Readers in a process of their own."""
+"""Files are read in a process of their own."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 import random
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import PIL.Image
@@ -16,10 +18,10 @@ from scipy.io import savemat
 
 import zssr
 from tests.conftest import PICTURES
-from zssr import apart
-from zssr.apart import BrokenFileError, read_apart
 from zssr.damages.downscale import read_kernel
 from zssr.errors import KernelError, PictureError
+from zssr.files import apart
+from zssr.files.apart import BrokenFileError, read_apart
 
 JPEG = (PICTURES / "cat_compressed.jpg").read_bytes()
 
@@ -43,13 +45,10 @@ def test_what_is_wrong_is_said_and_the_process_lives_on() -> None:
     assert apart._process._running is running
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals")
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs alarms")
 def test_a_reader_that_dies_or_hangs_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    read_apart("coefficients", JPEG)
-    assert apart._process._running is not None
-    os.kill(apart._process._running.pid, signal.SIGSTOP)
-    monkeypatch.setattr(apart, "SECONDS", 0.3)
-    with pytest.raises(BrokenFileError, match="gave up"):
+    monkeypatch.setattr(apart, "SECONDS", 1e-4)
+    with pytest.raises(BrokenFileError, match="not read within"):
         read_apart("coefficients", JPEG)
     monkeypatch.undo()
     assert read_apart("coefficients", JPEG)
@@ -59,11 +58,68 @@ def test_a_reader_that_dies_or_hangs_is_started_again(monkeypatch: pytest.Monkey
     assert read_apart("coefficients", JPEG)
 
 
-def test_a_picture_whose_coefficients_cannot_be_read_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(reader: str, data: bytes) -> None:
-        raise BrokenFileError("damaged")
+def kill_while_reading(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """Has the process die of the next requests; the list that is returned grows by one for each."""
+    send, deaths = apart._send, []
 
-    monkeypatch.setattr("zssr.files.decoding.read_apart", broken)
+    def die(stream: IO[bytes], values: Sequence[object]) -> None:
+        if len(deaths) < times and values[0] == apart.SECONDS:
+            assert apart._process._running is not None
+            deaths.append(apart._process._running.pid)
+            apart._process._running.kill()
+            apart._process._running.wait()
+        send(stream, values)
+
+    monkeypatch.setattr(apart, "_send", die)
+    return deaths
+
+
+def test_a_file_that_crashes_its_decoder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets a second process, as a file before it may have written over the memory of the first."""
+    path = tmp_path / "x.jpg"
+    path.write_bytes(JPEG)
+    assert zssr.load(path)
+    deaths = kill_while_reading(monkeypatch, 2)
+    with pytest.raises(PictureError) as caught:
+        zssr.load(path)
+    assert str(caught.value) == f"{path}: truncated or corrupt file (it crashed its decoder)"
+    assert len(set(deaths)) == 2
+    assert zssr.load(path).jpeg is not None
+    kill_while_reading(monkeypatch, 1)
+    assert zssr.load(path).jpeg is not None
+
+
+def test_what_libraries_print_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    scan = io.BytesIO()
+    PIL.Image.open(PICTURES / "cat.png").convert("1").save(scan, "TIFF", compression="group4")
+    data = bytearray(scan.getvalue())
+    data[200:260] = bytes(60)
+    with contextlib.suppress(PictureError):
+        zssr.load(bytes(data))
+    said(lambda: zssr.load(JPEG[: len(JPEG) // 2]))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_process_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    apart._process.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refused)
+        apart.start()
+        with pytest.raises(PictureError, match="no process could be started"):
+            zssr.load(JPEG)
+    assert zssr.load(JPEG)
+
+
+def test_a_picture_whose_coefficients_cannot_be_read_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(reader: str, *arguments: bytes | int) -> Mapping[str, object]:
+        if reader == "coefficients":
+            raise BrokenFileError("damaged")
+        return read_apart(reader, *arguments)
+
+    monkeypatch.setattr("zssr.files.reading.read_apart", broken)
     image = zssr.load(PICTURES / "cat_compressed.jpg")
     assert image.jpeg is None
     assert any("coefficients cannot be read" in note for note in image.notes)
@@ -149,4 +205,11 @@ def test_nothing_is_left_of_a_picture_whose_reader_died() -> None:
     assert not list(scratch.iterdir())
     (scratch / "picture.jpg").write_bytes(JPEG)
     apart._process.close()
+    assert not scratch.exists()
+    read_apart("coefficients", JPEG)
+    scratch, running = Path(apart._process._scratch), apart._process._running
+    assert running is not None
+    assert running.stdin is not None
+    running.stdin.close()  # as if this process were killed
+    assert running.wait(10) == 0
     assert not scratch.exists()

@@ -129,10 +129,38 @@ def test_one_failure_does_not_stop_the_rest(folder: Path, capsys: pytest.Capture
     assert "missing.png: no such file" in err
 
 
-def test_two_inputs_one_output(folder: Path, picture: Image, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_broken_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    Path("in").mkdir()
+    for number in range(100):
+        stream = io.BytesIO()
+        samples = rng.integers(0, 256, (9, 12, 3), np.uint8)
+        PIL.Image.fromarray(samples).save(stream, "PNG" if number % 2 else "JPEG")
+        data = stream.getvalue()
+        Path(f"in/{number:02}.{'png' if number % 2 else 'jpg'}").write_bytes(
+            data[: len(data) // 2] if number % 10 == 3 else data
+        )
+    assert main(["in", "-o", "out"]) == 1
+    made = {int(Path(name).name[:2]) for name in names(folder) if name.startswith("out")}
+    assert made == {number for number in range(100) if number % 10 != 3}
+    err = capsys.readouterr().err
+    assert "90 done, 10 failed" in err
+    assert err.count("truncated or corrupt") == 20  # when it fails, and at the end
+
+
+def test_two_inputs_of_one_stem(folder: Path, picture: Image) -> None:
+    for name in ("b.png", "c/b.jpg"):
+        save(picture, name)
+    plain = ["--num-epochs", "0", "--skip-existing"]
+    assert main([".", "--scale", "2", *plain]) == 0
     save(picture, "a.jpg")
-    assert run("a.png", "a.jpg") == 1
-    assert "is the output of a.png too" in capsys.readouterr().err
+    for _ in range(2):  # earlier results are no inputs, under either name
+        assert main([".", "--scale", "2", *plain]) == 0
+        assert {name for name in names(folder) if "x2" in name} == {
+            "a_x2.png", "a_png_x2.png", "a_jpg_x2.png", "b_x2.png", "c/b_x2.png",
+        }  # fmt: skip
+    assert main(["b.png", "c/b.jpg", "-o", "out/", *plain]) == 0
+    assert {"out/b_png_repaired.png", "out/b_jpg_repaired.png"} <= names(folder)
 
 
 def test_same_name_in_two_folders(folder: Path, picture: Image, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,8 +169,8 @@ def test_same_name_in_two_folders(folder: Path, picture: Image, capsys: pytest.C
     assert run("d1/a.png", "d2/a.png", "-o", "out", "--overwrite") == 1
     assert "out/a_x2.png is the output of d1/a.png too" in capsys.readouterr().err
     save(picture, "d1/a.jpg")
-    assert run("d1", "-o", "sides", "--format", "same", "--sidecar", "--overwrite") == 1
-    assert "a_x2.json is the output of" in capsys.readouterr().err
+    assert run("d1", "-o", "sides", "--format", "same", "--sidecar", "--overwrite") == 0
+    assert {"sides/a_png_x2.png", "sides/a_png_x2.json", "sides/a_jpg_x2.jpg", "sides/a_jpg_x2.json"} <= names(folder)
 
 
 def test_names_that_are_too_long(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,13 +312,16 @@ def test_bars_on_a_terminal_only(folder: Path) -> None:
 
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = subprocess.Popen(command("a.png"), stderr=child, stdout=subprocess.DEVNULL)
+    shutil.copy("a.png", "b.png")
+    process = subprocess.Popen(command("a.png", "b.png"), stderr=child, stdout=subprocess.DEVNULL)
     os.close(child)
     shown = ""
     with contextlib.suppress(OSError):  # how the end of a terminal reads
         while part := os.read(parent, 10_000):
             shown += part.decode()
     assert process.wait(60) == 0
+    assert shown.startswith("2 pictures")
+    assert "1/2" in shown
     assert "learning" in shown
     assert "applying" in shown
     assert "left" in shown

@@ -51,6 +51,19 @@ def test_targets(folder: Path) -> None:
     assert [target for _, target in pairs({"jobs": [entry]})] == ["a_none_default.jpg", "a_meta_default.jpg"]
 
 
+def test_inputs_of_one_stem(folder: Path) -> None:
+    for name in ("a.jpg", "in/deep/a.webp"):
+        PIL.Image.new("RGB", (20, 16)).save(folder / name)
+    assert sorted(target for _, target in pairs({"jobs": [{"image": ".", "output": "o/"}]})) == [
+        "o/a_jpg_repaired.png", "o/a_png_repaired.png", "o/b_repaired.png", "o/in/c_repaired.png",
+        "o/in/deep/a_repaired.png", "o/in/deep/c_repaired.png",
+    ]  # fmt: skip
+    entry = {"image": ["a.png", "in/deep/a.webp"], "output": "{stem}.{ext}"}
+    assert [target for _, target in pairs({"jobs": [entry]})] == ["a_png.png", "a_webp.png"]
+    entry = {"image": ["a.png", "in/deep/a.webp"]}
+    assert [target for _, target in pairs({"jobs": [entry]})] == ["a_repaired.png", "in/deep/a_repaired.png"]
+
+
 def test_an_entry_overrules_the_defaults_and_a_change_the_file(folder: Path) -> None:
     data = {"scale": 2, "quality": "fast", "jobs": [{"image": "a.png", "size": "40x"}, {"image": "b.jpg"}]}
     first, second = make_run(data, ("jobs[1].quality=best", "seed=7", "workers=3")).jobs
@@ -120,6 +133,10 @@ def test_seven_mistakes_are_said_at_once(folder: Path, capsys: pytest.CaptureFix
         ({"jobs": [{"image": "a.png", "output": "report.png"}]}, "report's name"),
         ({"jobs": [{"image": "a.png", "output": "{stem:3}.png"}]}, "takes nothing"),
         ({"jobs": [{"image": "nowhere://a/*"}]}, "not known here"),
+        ({"report": "a\0b", "jobs": [{"image": "a.png"}]}, r"report 'a\\x00b': holds a character"),
+        ({"jobs": [{"image": ["a.png", "*\0"]}]}, r"jobs\[0\].image: .*holds a character"),
+        ({"jobs": [{"image": "a.png", "output": "\ud800/"}]}, r"jobs\[0\].output: .*holds a character"),
+        ({"jobs": [{"image": "a.png", "mask": "m" * 5000}]}, r"jobs\[0\]: .*too long"),
     ],
 )
 def test_mistakes(folder: Path, data: Any, words: str) -> None:
@@ -141,9 +158,10 @@ def test_wrong_changes_and_files(folder: Path) -> None:
             make_run({"jobs": [{"image": "a.png"}]}, (change,))
     with pytest.raises(SettingsError, match="no such config file"):
         read_config(folder / "no.json")
-    (folder / "bad.json").write_text("{")
-    with pytest.raises(SettingsError, match="line 1"):
-        read_config(folder / "bad.json")
+    for text, words in (("{", "line 1"), ("[" * 100_000, "nested too deeply"), ("9" * 5000, "cannot be read")):
+        (folder / "bad.json").write_text(text)
+        with pytest.raises(SettingsError, match=words):
+            read_config(folder / "bad.json")
 
 
 def test_remote_storages(folder: Path) -> None:
@@ -167,7 +185,7 @@ def test_what_is_no_picture_is_counted(folder: Path, capsys: pytest.CaptureFixtu
     run = make_run({"jobs": [{"image": "in"}, {"image": "a.png"}]})
     assert run.skipped == (f"jobs[0].image: {line}",)
     assert main(["in", "-o", "out/", "--dry-run"]) == 0
-    assert capsys.readouterr().err.splitlines() == [line]
+    assert capsys.readouterr().err.splitlines() == [line, "2 pictures"]
 
 
 def test_endings_of_jpeg(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import tifffile
 import torch
 
 import zssr
+from tests import fuzz
 from tests.conftest import PICTURES
 from zssr.errors import PictureError
 from zssr.files.encoding import encode
@@ -148,6 +150,29 @@ def test_an_entry_of_another_type_than_its_tag() -> None:
     image = zssr.load(out.getvalue())
     assert image.notes == ("1 of its EXIF entries is broken and dropped",)
     assert exif_of(encode(image, "png")[0])[315] == b"An author"
+
+
+def test_a_thousand_broken_files() -> None:
+    """More of them: python -m tests.fuzz."""
+    counts, faults = fuzz.fuzz(1000, 0, list(fuzz.originals()))
+    assert faults == []
+    assert counts["loaded"] > 100
+    assert counts["refused"] > 100
+
+
+def test_the_fuzzer_sees_faults() -> None:
+    def raises(data: bytes) -> None:
+        raise KeyError("no")
+
+    def tells_much(data: bytes) -> None:
+        raise PictureError("one\ntwo")
+
+    assert fuzz.outcome(raises, b"") == "KeyError: 'no'"
+    assert fuzz.outcome(tells_much, b"").startswith("not in one line")
+    with fuzz._caught_output() as written:
+        os.write(2, b"a line of a library")
+        assert written() == "a line of a library"
+        assert written() == ""
 
 
 def test_directories_of_exif_stay_what_they_are() -> None:

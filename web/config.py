@@ -91,8 +91,8 @@ def read_config(path: str | None, changes: Sequence[str] = ()) -> Config:
         if not equals:
             raise SettingsError(f"--set {change}: must be KEY=VALUE")
         try:
-            data[key] = json.loads(text)
-        except json.JSONDecodeError:
+            data[key] = all_settings.parse_json(text)
+        except ValueError:
             data[key] = text
     return make_config(data)
 

@@ -30,7 +30,7 @@ class Busy(ZssrError):  # noqa: N818 - not an error of anyone
 class QuickWorker:
     """Started by `start`, used from any thread, ended by `stop`.
 
-    A process of its own, so that a look at an upload never waits behind a training, and a file that crashes its decoder
+    A process of its own, so that a look at an upload never waits behind a training, and one that runs out of memory
     takes nothing else down.
     """
 
@@ -73,7 +73,7 @@ class QuickWorker:
         try:
             return future.result(timeout=LONGEST_CALL)
         except distributed.KilledWorker:
-            raise PictureError("the picture: its decoder crashed; it is probably broken") from None
+            raise PictureError("the picture: looking at it ended the process; try a smaller one") from None
         except TimeoutError:
             self._client.restart(wait_for_workers=False)
             raise PictureError("the picture: looking at it takes too long; try a smaller one") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -12,6 +11,7 @@ from web.config import visitor_settings
 from web.protocol import UploadCheck
 from web.services import services
 from zssr.errors import SettingsError
+from zssr.settings import parse_json
 
 NAME_LENGTH = 80
 LONGEST_SETTINGS = 4000
@@ -45,8 +45,8 @@ def read_settings(text: str | None) -> dict[str, Any]:
     if len(text) > LONGEST_SETTINGS:
         raise SettingsError(f"settings: longer than {LONGEST_SETTINGS} letters")
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = parse_json(text)
+    except ValueError:
         raise SettingsError("settings: not JSON") from None
     visitor_settings(data)
     return {key: value for key, value in data.items() if key != "$schema"}

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import string
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zssr import settings as all_settings
-from zssr.errors import PictureError, PriorError, SettingsError, did_you_mean
-from zssr.formats import FORMAT_OF_INPUT, FORMAT_OF_SUFFIX, WRITABLE
+from zssr.errors import PictureError, PriorError, SettingsError, did_you_mean, one_line
 from zssr.settings import Settings
-from zssr.targets import find, find_remote, is_remote, label
+from zssr.targets import find, find_remote, is_remote, stems, template
 
 # Keys of the whole file, beside the settings and `jobs`: what they must be, and their defaults.
 RUN_KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -36,8 +34,6 @@ ENTRY_KEYS: dict[str, tuple[Any, str]] = {
     "priors": (list, "several values of prior, each a result of its own"),
     "share_weights": (bool, "the first picture's network is where the others begin"),
 }
-FIELDS = ("stem", "ext", "scale", "prior", "quality", "label", "folder")
-DEFAULT_NAME = "{stem}_{label}.{ext}"
 # Settings that single runs obey and batch runs decide themselves.
 NOT_HERE = {
     "skip_existing": "finished results are left alone anyway",
@@ -118,7 +114,10 @@ def make_run(data: Any, changes: tuple[str, ...] = ()) -> Run:
             if same & set(entry):
                 top = {key: value for key, value in top.items() if key not in same}
         if len(mistakes) == own:
-            jobs += _jobs_of(where, {**_without_mistakes(top), **entry}, mistakes, skipped)
+            try:
+                jobs += _jobs_of(where, {**_without_mistakes(top), **entry}, mistakes, skipped)
+            except OSError as error:  # such as a name that is too long
+                mistakes.append(f"{where}: {one_line(error)}")
     jobs = _without_results(jobs)
     reports = {_resolved(f"{run['report']}{ending}") for ending in (".json", ".html")}
     _collisions(jobs, reports, mistakes)
@@ -154,8 +153,8 @@ def _change(data: dict[str, Any], change: str, mistakes: list[str]) -> None:
         mistakes.append(f"--set {change}: must be KEY=VALUE or jobs[N].KEY=VALUE")
         return
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = all_settings.parse_json(text)
+    except ValueError:
         value = text
     other = {"scale": "scales", "scales": "scale", "prior": "priors", "priors": "prior"}.get(match[2], "")
     if match[1] is None:
@@ -171,14 +170,20 @@ def _change(data: dict[str, Any], change: str, mistakes: list[str]) -> None:
 
 
 def _run_key(key: str, value: Any, mistakes: list[str]) -> Any:
+    """The value where it is right, else the default, and the mistake."""
     kind, default, _ = RUN_KEYS[key]
+    low = 0 if key == "retries" else 1
     if value is None and default is None:
         return None
-    is_flag = isinstance(value, bool)
-    if not isinstance(value, kind) or (is_flag and kind is not bool):
-        mistakes.append(f"{key}: {value!r} must be {_KINDS[kind]}")
-    elif kind is int and not (low := 0 if key == "retries" else 1) <= value <= 10_000:
-        mistakes.append(f"{key}: {value} must lie between {low} and 10000")
+    try:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise SettingsError(f"{key}: {value!r} must be {_KINDS[kind]}")
+        if kind is int and not low <= value <= 10_000:
+            raise SettingsError(f"{key}: {value} must lie between {low} and 10000")
+        all_settings.check_texts(key, value)
+    except SettingsError as error:
+        mistakes.append(str(error))
+        return default
     return value
 
 
@@ -242,13 +247,15 @@ def _jobs_of(where: str, entry: dict[str, Any], mistakes: list[str], skipped: li
         mistakes.append(f"{place}: {error}")
         return
     try:
-        name = _template(output, len(sources) * len(variants) > 1)
+        name = template(output, len(sources) * len(variants) > 1)
     except SettingsError as error:
         mistakes.append(f"{where}.output: {error}")
         return
+    paths = [source if output is None else below for source, below, _ in sources]
+    called = stems([PurePosixPath(path.replace("\\", "/")) for path in paths])
     for number, settings in enumerate(variants):
-        for source, below, named in sources:
-            target, format = name(source, below, settings)
+        for (source, below, named), stem in zip(sources, called, strict=True):
+            target, format = name(source, below, stem, settings)
             yield Job(where, source, target, format, settings, f"{where}/{number}" if share else None, named)
 
 
@@ -295,56 +302,6 @@ def _sources(inputs: list[str], where: str, mistakes: list[str], skipped: list[s
                 mistakes.append(f"{where}: {picture.path}: no such file")
             else:
                 yield str(picture.path), str(picture.below), picture.named
-
-
-def _template(output: str | None, several: bool) -> Callable[[str, str, Settings], tuple[str, str]]:
-    """What gives (target, format) of (source, path below, settings). Raises SettingsError."""
-    if output is None:
-        output = ""
-    try:
-        parsed = [(field, spec, how) for _, field, spec, how in string.Formatter().parse(output) if field is not None]
-    except ValueError as error:
-        raise SettingsError(f"'{output}': {error}") from None
-    fields = [field for field, _, _ in parsed]
-    for field, spec, how in parsed:
-        if field in FIELDS and (spec or how):
-            raise SettingsError(f"'{output}': {{{field}}} takes nothing after its name")
-        if field not in FIELDS:
-            hint = did_you_mean(field, FIELDS, "{}") or f"; there are {', '.join(FIELDS)}"
-            raise SettingsError(f"'{output}': unknown field {{{field}}}{hint}")
-    last = output.rpartition("/")[2]
-    suffix = PurePosixPath(last).suffix.lower()
-    is_folder = not suffix and "{ext}" not in last
-    if not is_folder and suffix not in (*FORMAT_OF_SUFFIX, ".{ext}"):
-        raise SettingsError(f"'{output}': must end in {', '.join(sorted(FORMAT_OF_SUFFIX))}, or .{{ext}}")
-    if several and not is_folder and not fields:
-        raise SettingsError(f"'{output}': several results need a folder, or a name with fields such as {{stem}}")
-
-    def name(source: str, below: str, settings: Settings) -> tuple[str, str]:
-        path = PurePosixPath(source.replace("\\", "/")) if not is_remote(source) else PurePosixPath(source)
-        same = FORMAT_OF_INPUT.get(path.suffix.lower(), "png")
-        by_name = FORMAT_OF_SUFFIX.get(suffix)
-        format = by_name or (same if settings.format == "same" else settings.format) or "png"
-        factor = settings.factor()
-        values = {
-            "stem": path.stem,
-            "ext": WRITABLE[format][1:],
-            "scale": settings.size if factor is None else "x".join(dict.fromkeys(f"{float(p):g}" for p in factor)),
-            "prior": Path(settings.prior).stem,
-            "quality": settings.quality,
-            "label": settings.size if factor is None else label(settings, (0, 0)),
-            "folder": str(PurePosixPath(below.replace("\\", "/")).parent),
-        }
-        if not is_folder:
-            return output.format_map(values), format
-        own = DEFAULT_NAME.format_map(values)
-        if output:
-            folder = output.format_map(values).rstrip("/")
-            middle = "" if values["folder"] == "." or "{folder}" in output else f"{values['folder']}/"
-            return f"{folder}/{middle}{own}", format
-        return source[: len(source) - len(path.name)] + own, format
-
-    return name
 
 
 def _without_results(jobs: list[Job]) -> list[Job]:

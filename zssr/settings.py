@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -514,6 +515,7 @@ def specs() -> dict[str, Spec]:
     }
 
 
+@functools.cache
 def _default(name: str) -> Any:
     return next(field.default for field in dataclasses.fields(Settings) if field.name == name)
 
@@ -549,13 +551,21 @@ def from_file(path: str) -> dict[str, Any]:
 def read_json(path: str | Path) -> Any:
     """What a config file holds, not checked. Raises SettingsError."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such config file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
         raise SettingsError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error})") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for all that cannot be read, as what is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def make(**keywords: Any) -> Settings:
@@ -585,6 +595,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
     if value is None and optional:
         return
+    check_texts(name, value)
     types, expected = _TYPES[spec.kind]
     is_flag = isinstance(value, bool)  # which Python counts as a number
     if not any(isinstance(value, t) for t in types) or (is_flag and spec.kind != "bool"):
@@ -611,6 +622,17 @@ def _check(name: str, spec: Spec, value: Any, optional: bool) -> None:
         ):
             limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise SettingsError(f"{name} {str(value)[:20]}: must be {limits}")
+
+
+def check_texts(name: str, value: Any) -> None:
+    """Raises SettingsError for a text, or a list with one, that no system takes for the name of a file."""
+    for text in value if isinstance(value, list | tuple) else [value]:
+        try:
+            is_wrong = isinstance(text, str) and b"\0" in os.fsencode(text)
+        except UnicodeEncodeError:
+            is_wrong = True
+        if is_wrong:
+            raise SettingsError(f"{name} {text[:40]!r}: holds a character that names of files cannot hold")
 
 
 def _parse_factor(value: Any) -> tuple[Fraction, Fraction]:

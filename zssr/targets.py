@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import string
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from zssr.errors import OutputError, PictureError, ZssrError
-from zssr.formats import BESIDE_RESULTS, SUFFIXES
+from zssr.errors import OutputError, PictureError, SettingsError, ZssrError, did_you_mean
+from zssr.formats import BESIDE_RESULTS, FORMAT_OF_INPUT, FORMAT_OF_SUFFIX, SUFFIXES, WRITABLE
 from zssr.settings import Settings
+
+FIELDS = ("stem", "ext", "scale", "prior", "quality", "label", "folder")
+DEFAULT_NAME = "{stem}_{label}.{ext}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,65 @@ def _skipped(others: Counter[str]) -> str:
         f"{ending} ({count})" for ending, count in sorted(counted, key=lambda pair: (-pair[1], pair[0]))
     )
     return f"skipped {files} file{'s' * (files > 1)}: {endings}: no pictures that zssr reads"
+
+
+def stems(names: Sequence[PurePath]) -> list[str]:
+    """What the results of files are called by: their stems, with the ending where two of a folder share one."""
+    uses = Counter(name.with_suffix("") for name in set(names))
+    return [
+        f"{name.stem}_{name.suffix[1:]}" if name.suffix and uses[name.with_suffix("")] > 1 else name.stem
+        for name in names
+    ]
+
+
+def template(output: str | None, several: bool) -> Callable[[str, str, str, Settings], tuple[str, str]]:
+    """What gives (target, format) of (source, path below, stem, settings). Raises SettingsError."""
+    if output is None:
+        output = ""
+    try:
+        parsed = [(field, spec, how) for _, field, spec, how in string.Formatter().parse(output) if field is not None]
+    except ValueError as error:
+        raise SettingsError(f"'{output}': {error}") from None
+    fields = [field for field, _, _ in parsed]
+    for field, spec, how in parsed:
+        if field in FIELDS and (spec or how):
+            raise SettingsError(f"'{output}': {{{field}}} takes nothing after its name")
+        if field not in FIELDS:
+            hint = did_you_mean(field, FIELDS, "{}") or f"; there are {', '.join(FIELDS)}"
+            raise SettingsError(f"'{output}': unknown field {{{field}}}{hint}")
+    last = output.rpartition("/")[2]
+    suffix = PurePosixPath(last).suffix.lower()
+    is_folder = not suffix and "{ext}" not in last
+    if not is_folder and suffix not in (*FORMAT_OF_SUFFIX, ".{ext}"):
+        raise SettingsError(f"'{output}': must end in {', '.join(sorted(FORMAT_OF_SUFFIX))}, or .{{ext}}")
+    if several and not is_folder and not fields:
+        raise SettingsError(f"'{output}': several results need a folder, or a name with fields such as {{stem}}")
+
+    def name(source: str, below: str, stem: str, settings: Settings) -> tuple[str, str]:
+        path = PurePosixPath(source.replace("\\", "/")) if not is_remote(source) else PurePosixPath(source)
+        same = FORMAT_OF_INPUT.get(path.suffix.lower(), "png")
+        by_name = FORMAT_OF_SUFFIX.get(suffix)
+        format = by_name or (same if settings.format == "same" else settings.format) or "png"
+        factor = settings.factor()
+        values = {
+            "stem": stem,
+            "ext": WRITABLE[format][1:],
+            "scale": settings.size if factor is None else "x".join(dict.fromkeys(f"{float(p):g}" for p in factor)),
+            "prior": Path(settings.prior).stem,
+            "quality": settings.quality,
+            "label": settings.size if factor is None else label(settings, (0, 0)),
+            "folder": str(PurePosixPath(below.replace("\\", "/")).parent),
+        }
+        if not is_folder:
+            return output.format_map(values), format
+        own = DEFAULT_NAME.format_map(values)
+        if output:
+            folder = output.format_map(values).rstrip("/")
+            middle = "" if values["folder"] == "." or "{folder}" in output else f"{values['folder']}/"
+            return f"{folder}/{middle}{own}", format
+        return source[: len(source) - len(path.name)] + own, format
+
+    return name
 
 
 def label(settings: Settings, out_size: tuple[int, int]) -> str:

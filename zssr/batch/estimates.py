@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import PIL.Image
+import os
+
 import torch
 
 from zssr.errors import ZssrError
+from zssr.files.apart import BrokenFileError, read_apart
 from zssr.jobs import Job
 from zssr.resources import BYTES_OF_RUNTIME, estimate_from_sizes, pixels_of_a_step
 from zssr.restoration import restore
@@ -28,10 +30,9 @@ def _sizes(job: Job) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     if is_remote(job.source):
         return None, None
     try:
-        with PIL.Image.open(job.source) as opened:
-            size = (opened.height, opened.width)
-        return size, job.settings.out_size(size)
-    except (OSError, ZssrError, PIL.Image.DecompressionBombError):
+        height, width = read_apart("size", os.path.abspath(job.source))["size"]
+        return (height, width), job.settings.out_size((height, width))
+    except (BrokenFileError, ZssrError):
         return None, None
 
 

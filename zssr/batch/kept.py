@@ -18,7 +18,7 @@ from zssr.errors import OutputError, PictureError, ZssrError
 from zssr.files import write
 from zssr.jobs import Job, files_of, sidecar_of, weights_of
 from zssr.priors import located, names_in
-from zssr.settings import Settings, parse_areas, specs
+from zssr.settings import Settings, parse_areas, parse_json, specs
 from zssr.targets import exists_remote, is_remote, read_remote, write_remote
 from zssr.version import __version__
 from zssr.weights import Weights
@@ -78,7 +78,7 @@ def kept_result(job: Job, key: str, trains_first: bool) -> Done | None:
     """
     record: Any = None
     with contextlib.suppress(ZssrError, OSError, ValueError):
-        record = json.loads(_bytes_of(sidecar_of(job.target)))
+        record = parse_json(_bytes_of(sidecar_of(job.target)))
     if not isinstance(record, dict) or "key" not in record:
         for path in files_of(job):
             if (exists_remote(path) if is_remote(path) else Path(path).exists()) and not job.settings.overwrite:

@@ -12,6 +12,7 @@ import jinja2
 from zssr.batch import BatchReport
 from zssr.errors import OutputError
 from zssr.files import write
+from zssr.settings import parse_json
 from zssr.version import __version__
 
 PAGE = Path(__file__).parent / "report.html.jinja"
@@ -21,7 +22,7 @@ def check_report(name: str) -> None:
     """Raises OutputError where other files than an earlier report are in the way."""
     path = Path(f"{name}.json")
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"outcomes": []}
+        content = parse_json(path.read_text(encoding="utf-8")) if path.exists() else {"outcomes": []}
         ours = isinstance(content, dict) and "outcomes" in content
     except (OSError, ValueError):
         ours = False

@@ -45,6 +45,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(problem, SOME_FAILED)
     if skipped:
         print(skipped, file=sys.stderr)
+    from zssr.files import apart
+
+    apart.start()  # torch takes seconds meanwhile
     from zssr.damages.downscale import write_kernel
     from zssr.diagnose import describe, diagnose_for
     from zssr.files import load

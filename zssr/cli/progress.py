@@ -6,13 +6,16 @@ import contextlib
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from zssr.batch import Outcome
     from zssr.progress import Progress
+
+
+T = TypeVar("T")
 
 
 def _width() -> int:
@@ -26,19 +29,41 @@ class Shell:
     def __init__(self, quiet: bool, verbose: bool, out: Any) -> None:
         self.quiet, self.verbose, self._out = quiet, verbose, out
         self.shows_bars = not quiet and sys.stderr.isatty()
+        self._all: Any = None  # the bar over all pictures
 
     def say(self, line: str) -> None:
         if not self.quiet:
-            print(line, file=self._out, flush=True)
+            with self.beside_bars():
+                print(line, file=self._out, flush=True)
 
     def note(self, line: str) -> None:
         if not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            with self.beside_bars():
+                print(line, file=sys.stderr, flush=True)
+
+    def beside_bars(self) -> contextlib.AbstractContextManager[Any]:
+        """Within it, lines can be printed; the bars move down."""
+        return contextlib.nullcontext() if self._all is None else self._all.external_write_mode()
+
+    def one_by_one(self, things: Sequence[T]) -> Iterator[T]:
+        """Each in turn, under a bar that counts them where they are several."""
+        if len(things) < 2 or not self.shows_bars:
+            yield from things
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=len(things), unit="picture", leave=False, ncols=_width()) as self._all:
+            try:
+                for thing in things:
+                    yield thing
+                    self._all.update()
+            finally:
+                self._all = None
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Say that something is happening that takes a second or more."""
-        if not self.shows_bars:
+        if not self.shows_bars or self._all is not None:
             yield
             return
         text = text[: shutil.get_terminal_size().columns - 1]

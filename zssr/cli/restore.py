@@ -19,7 +19,7 @@ from zssr.cli.progress import Shell
 from zssr.errors import OutputError, PriorError, SettingsError, ZssrError
 from zssr.formats import FORMAT_OF_SUFFIX, LARGEST_SIDE, WRITABLE
 from zssr.settings import AUTO, Settings
-from zssr.targets import Found, find, label
+from zssr.targets import Found, find, label, stems
 from zssr.version import __version__
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
 class _Order:
     """What all pictures of one command share.
 
-    several: results have names of their own, in folders. outputs: taken so far, and the picture whose each is.
+    several: results have names of their own, in folders. stems: what those are called by. outputs: taken so far, and
+    the picture whose each is.
     """
 
     settings: Settings
@@ -73,6 +74,7 @@ class _Order:
     to_stdout: bool
     dry_run: bool
     shell: Shell
+    stems: dict[Found, str]
     outputs: dict[Path, str] = field(default_factory=dict)
 
 
@@ -86,14 +88,16 @@ def run(arguments: Sequence[str], started: float) -> int:
     jobs, failures, skipped = find(inputs)
     for problem in failures:
         complain(problem, SOME_FAILED)
-    order = _order(options, settings, inputs, len(jobs))
+    order = _order(options, settings, inputs, jobs)
     if skipped:
         order.shell.note(skipped)
     jobs = _without_own_outputs(jobs, order)
+    if len(jobs) > 1:
+        order.shell.note(f"{len(jobs)} pictures")
     if jobs:
         _prepare(order)
     done = 0
-    for job in jobs:
+    for job in order.shell.one_by_one(jobs):
         try:
             done += _restore(job, order, started)
         except (ZssrError, OSError) as error:
@@ -102,7 +106,8 @@ def run(arguments: Sequence[str], started: float) -> int:
             message = str(error) if _name(job) in str(error) else f"{_name(job)}: {error}"
             if len(jobs) == 1 and not failures:
                 return complain(message, BAD_USAGE if isinstance(error, SettingsError) else SOME_FAILED)
-            complain(message, SOME_FAILED)
+            with order.shell.beside_bars():
+                complain(message, SOME_FAILED)
             failures.append(message)
         started = time.monotonic()
     if failures and len(jobs) + len(failures) > 1:
@@ -112,24 +117,29 @@ def run(arguments: Sequence[str], started: float) -> int:
     return SOME_FAILED if failures else DONE
 
 
-def _order(options: argparse.Namespace, settings: Settings, inputs: Sequence[str], jobs: int) -> _Order:
+def _order(options: argparse.Namespace, settings: Settings, inputs: Sequence[str], jobs: Sequence[Found]) -> _Order:
     """Raises SettingsError for results that cannot go where they are to."""
     to_stdout = settings.output == "-" or (settings.output is None and inputs == ["-"])
-    if to_stdout and jobs > 1:
+    if to_stdout and len(jobs) > 1:
         raise SettingsError("-o -: standard output takes one picture only")
     if to_stdout and not options.dry_run and sys.stdout.isatty():
         raise SettingsError("the picture would be printed to the terminal: give -o FILE or redirect the output")
     if to_stdout and (settings.sidecar or settings.base64):
         raise SettingsError("sidecar and base64 need an output file: give -o FILE")
-    several = len(inputs) > 1 or jobs > 1 or any(Path(name).is_dir() for name in inputs)
+    several = len(inputs) > 1 or len(jobs) > 1 or any(Path(name).is_dir() for name in inputs)
     if not to_stdout:
         _check_output(settings, several)
     shell = Shell(options.quiet, options.verbose, sys.stderr if to_stdout else sys.stdout)
-    return _Order(settings, several, to_stdout, options.dry_run, shell)
+    beside = settings.output is None
+    names = stems([job.path if beside and job.path else job.below for job in jobs])
+    return _Order(settings, several, to_stdout, options.dry_run, shell, dict(zip(jobs, names, strict=True)))
 
 
 def _prepare(order: _Order) -> None:
     """Load what takes seconds, and what all pictures need. Raises SettingsError where kernel or prior are none."""
+    from zssr.files import apart
+
+    apart.start()
     with order.shell.waiting("loading ..."):
         from zssr.damages.downscale import read_kernel
         from zssr.priors import load_priors, named_priors
@@ -152,7 +162,7 @@ def _restore(job: Found, order: _Order, started: float) -> int:
     source = job.path or sys.stdin.buffer.read(int(settings.max_MB * 1e6) + 1)
     picture = load(source, settings.max_MB, settings.max_pixels, settings.partial)
     out_size = settings.out_size(picture.size)
-    target, format = _target(job, settings, order.several, picture.format, out_size)
+    target, format = _target(job, order.stems[job], order, picture.format, out_size)
     if not order.to_stdout:
         if not _claim(target, name, order):
             shell.say(f"{name}: {target} exists, left alone")
@@ -163,7 +173,8 @@ def _restore(job: Found, order: _Order, started: float) -> int:
         plan = make_plan(picture, settings)
     where = "standard output" if order.to_stdout else str(target)
     if order.dry_run:
-        print(f"{name} -> {where} ({format})\n{plan.describe()}")
+        with shell.beside_bars():
+            print(f"{name} -> {where} ({format})\n{plan.describe()}")
         return 1
     if shell.verbose:
         shell.note(plan.describe())
@@ -214,18 +225,16 @@ def _check_output(settings: Settings, several: bool) -> None:
         raise SettingsError(f"-o {output}: its name says {suffix[1:]} and --format says {settings.format}")
 
 
-def _target(
-    job: Found, settings: Settings, several: bool, picture_format: str, out_size: tuple[int, int]
-) -> tuple[Path, str]:
+def _target(job: Found, stem: str, order: _Order, picture_format: str, out_size: tuple[int, int]) -> tuple[Path, str]:
     """Where a job's result goes, and in which format."""
-    output = settings.output
-    folder = output is not None and (several or output.endswith(("/", os.sep)) or Path(output).is_dir())
+    settings, output = order.settings, order.settings.output
+    folder = output is not None and (order.several or output.endswith(("/", os.sep)) or Path(output).is_dir())
     if output is not None and not folder:
         by_name = FORMAT_OF_SUFFIX.get(Path(output).suffix.lower())
         format = by_name or (picture_format if settings.format == "same" else settings.format) or "png"
         return Path(output) if by_name else Path(output + WRITABLE[format]), format
     format = picture_format if settings.format == "same" else settings.format or "png"
-    name = f"{job.below.stem}_{label(settings, out_size)}{WRITABLE[format]}"
+    name = f"{stem}_{label(settings, out_size)}{WRITABLE[format]}"
     if output is not None:
         return Path(output) / job.below.parent / name, format
     return (job.path.parent if job.path else Path()) / name, format
@@ -239,7 +248,11 @@ def _without_own_outputs(jobs: list[Found], order: _Order) -> list[Found]:
     def bare(path: Path) -> Path:
         return path.with_name(path.stem).absolute()
 
-    outputs = {bare(_target(job, order.settings, True, "png", (0, 0))[0]) for job in jobs}
+    outputs = {
+        bare(_target(job, stem, order, "png", (0, 0))[0])
+        for job in jobs
+        for stem in (job.below.stem, f"{job.below.stem}_{job.below.suffix[1:]}")  # whichever it was called by then
+    }
     return [job for job in jobs if job.named or job.path is None or bare(job.path) not in outputs]
 
 
@@ -257,7 +270,7 @@ def _claim(target: Path, name: str, order: _Order) -> bool:
     for path in paths:
         before = order.outputs.setdefault(path.absolute(), name)
         if before != name:
-            raise OutputError(f"{name}: {path} is the output of {before} too; use --format same or different folders")
+            raise OutputError(f"{name}: {path} is the output of {before} too; give them different folders")
     if target.exists() and settings.skip_existing:
         return False
     for path in paths:

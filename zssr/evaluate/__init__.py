@@ -29,6 +29,7 @@ from zssr.progress import OnStep
 from zssr.resample import Scale, fit
 from zssr.restoration import restore
 from zssr.settings import Settings
+from zssr.targets import stems
 
 
 def evaluate(
@@ -88,7 +89,8 @@ def evaluate(
 
 def _outputs(paths: list[Path], save: Path | None, overwrite: bool) -> dict[Path, Path]:
     """Where each picture's result is saved. Raises OutputError before hours of work."""
-    outputs = {path: save / f"{path.stem}.png" for path in paths} if save is not None else {}
+    named = zip(paths, stems(paths), strict=True)
+    outputs = {path: save / f"{stem}.png" for path, stem in named} if save is not None else {}
     for path, output in outputs.items():
         if output.resolve() in {p.resolve() for p in paths}:
             raise OutputError(f"{output}: is one of the pictures to be evaluated; save into another folder")

@@ -4,14 +4,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zssr.files.decoding import load as load
     from zssr.files.encoding import encode as encode
     from zssr.files.encoding import format_of as format_of
     from zssr.files.encoding import save as save
+    from zssr.files.reading import load as load
     from zssr.files.writing import write as write
 
 # Name -> where it lives. Loaded when first used: the web process writes files, and has no use of torch.
-_HOMES = {"load": "decoding", "encode": "encoding", "format_of": "encoding", "save": "encoding", "write": "writing"}
+_HOMES = {"load": "reading", "encode": "encoding", "format_of": "encoding", "save": "encoding", "write": "writing"}
 
 __all__ = sorted(_HOMES)
 

@@ -1,4 +1,4 @@
-"""Reading picture files.
+"""The bytes of picture files as rasters; without torch, for the process that decodes files.
 
 Pillow reads everything of 8 bits and most metadata. It cannot hold more than one channel of 16 bits, so PNG, AVIF and
 JPEG of more than 8 bits go through imagecodecs and such TIFF through tifffile.
@@ -9,96 +9,52 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import os
-import warnings
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import torch
 
-from zssr.apart import BrokenFileError, read_apart
 from zssr.errors import PictureError, one_line
 from zssr.files import deep, jpeg_xl, mending
 from zssr.files.metadata import read_metadata
-from zssr.formats import DEFAULT_MAX_PIXELS, PILLOW_READS, READABLE
-from zssr.image import (
-    BROKEN,
-    ORIENTATION_TAG,
-    Image,
-    JpegData,
-    from_array,
-    profile_of,
-    to_8_bit_mode,
-    with_metadata,
-)
+from zssr.formats import PILLOW_READS, READABLE
+from zssr.raster import BROKEN, Raster, profile_of, to_8_bit_mode, with_metadata
 
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
 
 
-def load(
-    source: str | os.PathLike[str] | bytes,
-    max_megabytes: float | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    partial: bool = False,
-) -> Image:
-    """Read a picture from a path or from the bytes of a file.
+def size_of(path: str) -> tuple[int, int]:
+    """(height, width) as the header says it. Raises what Pillow raises."""
+    with PIL.Image.open(path, formats=PILLOW_READS) as opened:
+        return opened.height, opened.width
 
-    Orientation is applied, palettes are looked up, CMYK becomes sRGB; everything else stays as
-    stored. partial: whether what is left of a truncated file is read, and the rest filled. Raises
-    PictureError when there is no picture, it is of no allowed format, is larger than the limits,
-    truncated or corrupt.
+
+def decode(data: bytes, max_pixels: int, partial: bool) -> Raster:
+    """The picture in a file.
+
+    Palettes are looked up, CMYK becomes sRGB; everything else stays as stored. partial: whether what is left of a
+    truncated file is read, and the rest filled. Raises PictureError for what is no picture, of no allowed format or
+    kind, larger than the limit, truncated or corrupt; and what libraries raise that nobody expects.
     """
-    name = "the input" if isinstance(source, bytes) else os.fspath(source)
-    data = source if isinstance(source, bytes) else _read(Path(source), max_megabytes)
-    if max_megabytes is not None and len(data) > max_megabytes * 1e6:
-        raise PictureError(
-            f"{name}: {len(data) / 1e6:.1f} MB is more than the limit of {max_megabytes:g} MB; raise it with --max-MB"
-        )
-    if not data:
-        raise PictureError(f"{name}: the file is empty")
     try:
         return _decode(data, max_pixels)
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from None
-    except PIL.Image.DecompressionBombError:
-        raise PictureError(f"{name}: too many pixels to be opened safely") from None
     except BROKEN as error:
-        complaint = f"{name}: truncated or corrupt file ({one_line(error)})"
+        complaint = f"truncated or corrupt file ({one_line(error)})"
     mended = mending.mend(data, max_pixels)
     if mended is None:
         raise PictureError(complaint)
     if not (partial or mended.is_whole):
         raise PictureError(f"{complaint}; --partial restores what can be read")
     try:
-        picture = _decode(mended.data, max_pixels)
+        raster = _decode(mended.data, max_pixels)
     except (PictureError, *BROKEN):
         raise PictureError(f"{complaint}; nothing of the picture can be read") from None
-    return dataclasses.replace(picture, notes=(mended.note, *picture.notes))
+    return dataclasses.replace(raster, notes=(mended.note, *raster.notes))
 
 
-def _read(path: Path, max_megabytes: float | None) -> bytes:
-    try:
-        if path.is_dir():
-            raise PictureError(f"{path}: is a folder, not a picture")
-        size = path.stat().st_size
-        if max_megabytes is not None and size > max_megabytes * 1e6:  # before reading it all
-            raise PictureError(
-                f"{path}: {size / 1e6:.1f} MB is more than the limit of {max_megabytes:g} MB; raise it with --max-MB"
-            )
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise PictureError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise PictureError(f"{path}: cannot be read ({one_line(error)})") from None
-
-
-def _decode(data: bytes, max_pixels: int) -> Image:
+def _decode(data: bytes, max_pixels: int) -> Raster:
     """Raises PictureError, and of BROKEN what libraries raise."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's bomb warning: the limit is checked below
-            opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=PILLOW_READS)
+        opened = PIL.Image.open(io.BytesIO(deep.as_8_bits(data)), formats=PILLOW_READS)
     except PIL.UnidentifiedImageError:
         if data.startswith(mending.TIFF_SIGNATURES):
             return _decode_tiff_alone(data, max_pixels)
@@ -112,12 +68,13 @@ def _decode(data: bytes, max_pixels: int) -> Image:
     frames = getattr(opened, "n_frames", 1)
     if frames > 1:
         notes.append(f"first of {frames} frames")
-    picture, icc = _pixels(opened, data, notes)
+    samples, icc = _samples(opened, data, notes)
     further = read_metadata(opened, data, notes)
-    return dataclasses.replace(with_metadata(picture, opened, icc, notes), **further)
+    raster = with_metadata(samples, opened, icc, notes)
+    return dataclasses.replace(raster, **further, holds_ycc=samples.dtype == np.uint8 and _holds_ycc(opened))
 
 
-def _decode_tiff_alone(data: bytes, max_pixels: int) -> Image:
+def _decode_tiff_alone(data: bytes, max_pixels: int) -> Raster:
     """A TIFF of a kind that Pillow does not know at all, such as 16-bit grey with alpha."""
     import tifffile
 
@@ -128,14 +85,14 @@ def _decode_tiff_alone(data: bytes, max_pixels: int) -> Image:
         _check_size(page.imagewidth, page.imagelength, max_pixels)
         if len(file.pages) > 1:
             notes.append(f"first of {len(file.pages)} frames")
-        described.format, described.info = "TIFF", {"xmp": page.tags.valueof(700)}
+        described.format = "TIFF"
+        described.info = {"xmp": page.tags.valueof(700), "icc_profile": page.tags.valueof(34675)}
         exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
         exif.load_from_fp(io.BytesIO(data), page.offset)
-        icc = page.tags.valueof(34675)
-    return with_metadata(from_array(_decode_tiff_16(data, max_pixels)), described, icc, notes, exif)
+    return with_metadata(_decode_tiff_16(data, max_pixels), described, profile_of(described), notes, exif)
 
 
-def _decode_jpeg_xl(data: bytes, max_pixels: int) -> Image:
+def _decode_jpeg_xl(data: bytes, max_pixels: int) -> Raster:
     header = jpeg_xl.read_header(data)
     _check_size(*header.size[::-1], max_pixels)
     jpeg = jpeg_xl.jpeg_inside(data)
@@ -144,12 +101,10 @@ def _decode_jpeg_xl(data: bytes, max_pixels: int) -> Image:
     notes = ["first frame of an animation"] if header.animated else []
     if header.colours is None:
         notes.append("its colour profile was not read, so that colours may look different")
-    described, exif = PIL.Image.Image(), PIL.Image.Exif()
+    described = PIL.Image.Image()
     described.format, described.info = "JXL", jpeg_xl.read_metadata(data)
-    exif.load(described.info.get("exif", b""))
-    exif[ORIENTATION_TAG] = 1  # applied by the decoder
-    picture = with_metadata(from_array(jpeg_xl.decode(data, header.bits)), described, None, notes, exif)
-    return dataclasses.replace(picture, colours=header.colours or ())
+    raster = with_metadata(jpeg_xl.decode(data, header.bits), described, None, notes)
+    return dataclasses.replace(raster, colours=header.colours or (), orientation=1)  # applied by the decoder
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -159,34 +114,22 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _pixels(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> tuple[Image, bytes | None]:
-    """The picture as it lies in the file, without metadata, and the profile that holds for it."""
+def _samples(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> tuple[np.ndarray, bytes | None]:
+    """As they lie in the file, and the profile that holds for them."""
     if _is_16_bit(opened, data):
-        return from_array(_with_alpha(opened, _decode_16_bit(opened, data), notes)), profile_of(opened)
+        return _with_alpha(opened, _decode_16_bit(opened, data), notes), profile_of(opened)
     if _has_unnamed_sample(opened):
-        samples = _decode_tiff(data, opened.width * opened.height)
-        return from_array(_with_alpha(opened, samples, notes)), profile_of(opened)
+        return _with_alpha(opened, _decode_tiff(data, opened.width * opened.height), notes), profile_of(opened)
     converted, icc = to_8_bit_mode(opened, profile_of(opened), notes)
-    jpeg = _jpeg_data(opened, data, notes) if opened.format in ("JPEG", "MPO") and opened.mode in ("L", "RGB") else None
-    return dataclasses.replace(from_array(np.array(converted)), jpeg=jpeg), icc
+    return np.array(converted), icc
 
 
-def _jpeg_data(opened: PIL.Image.Image, data: bytes, notes: list[str]) -> JpegData | None:
-    """The file's own coefficients; None where its components are not luma and chroma, or they cannot be read."""
+def _holds_ycc(opened: PIL.Image.Image) -> bool:
+    """Whether a file is JPEG, and its components are grey or luma and chroma."""
+    if opened.format not in ("JPEG", "MPO") or opened.mode not in ("L", "RGB"):
+        return False
     names = [component[0] for component in opened.layer]  # type: ignore[attr-defined]
-    if len(names) > 1 and (opened.info.get("adobe_transform") == 0 or names == list(b"RGB")):
-        return None
-    try:
-        read = read_apart("coefficients", data)
-    except BrokenFileError:
-        notes.append("the file's own coefficients cannot be read: found from its pixels")
-        return None
-    tables, samplings = read["tables"], read["samplings"]
-    return JpegData(
-        tuple(tuple(map(int, table)) for table in tables),
-        tuple((int(vertical), int(horizontal)) for vertical, horizontal in samplings),
-        tuple(torch.from_numpy(read[f"coefficients{number}"]) for number in range(len(read) - 2)),
-    )
+    return len(names) == 1 or not (opened.info.get("adobe_transform") == 0 or names == list(b"RGB"))
 
 
 def _is_16_bit(opened: PIL.Image.Image, data: bytes) -> bool:

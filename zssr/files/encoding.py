@@ -22,7 +22,8 @@ from zssr.files import png
 from zssr.files.metadata import photoshop_segment
 from zssr.files.writing import write
 from zssr.formats import FORMAT_OF_SUFFIX, FORMATS, METADATA, WRITABLE, Format
-from zssr.image import (
+from zssr.image import Image
+from zssr.raster import (
     BROKEN,
     EXIF_IFD,
     GPS_IFD,
@@ -31,7 +32,6 @@ from zssr.image import (
     IPTC_TAG,
     RESOLUTION_TAGS,
     TIFF_LAYOUT_TAGS,
-    Image,
     exif_bytes,
 )
 

@@ -12,7 +12,7 @@ from zssr.errors import PictureError
 from zssr.files import deep
 from zssr.files.boxes import boxes
 from zssr.files.png import colours_of
-from zssr.image import Chunk
+from zssr.raster import Chunk
 
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 _LONGEST_HEADER = 4096  # bytes, of which the longest names of channels take most

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 
 from zssr.files import png
-from zssr.image import BROKEN
+from zssr.raster import BROKEN
 
 START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"  # of JPEG
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF

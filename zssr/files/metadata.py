@@ -10,7 +10,7 @@ import PIL.Image
 
 from zssr.files.boxes import properties
 from zssr.files.png import colours_of, read_chunks
-from zssr.image import profile_of
+from zssr.raster import profile_of
 
 # Segments of JPEG files by how they begin, that are read elsewhere or say how the old file's pixels were stored.
 _KNOWN_SEGMENTS = (

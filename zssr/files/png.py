@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL.PngImagePlugin import putchunk
 
-from zssr.image import Chunk
+from zssr.raster import Chunk
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP_KEYWORD = b"XML:com.adobe.xmp"

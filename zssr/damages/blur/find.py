@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 Array = NDArray[np.float32]
+Sums = NDArray[np.float64]
 
 SMALLEST_SIDE = 40  # pixels
 BLOCK = 8  # pixels: side of the blocks in which smoothness is first looked for
@@ -54,9 +55,10 @@ def find_blur(pixels: Tensor) -> list[BlurredRegion]:
         return []
     grey = (pixels.mean(dim=0) * 255).cpu().numpy().astype(np.float32)
     across = _curvature(grey)
-    down = np.ascontiguousarray(_curvature(np.ascontiguousarray(grey.T)).T)
+    down = _curvature(grey.T).T
     found: list[tuple[Box, BlurredRegion]] = []
-    candidates = [_grown(across, down, seed, limit) for limit in SMOOTH for seed in _seeds(across, down, limit)]
+    sums, levels = (_sums(np.ascontiguousarray(across.T)), _sums(down)), _levels(across, down)
+    candidates = [_grown(across, down, sums, seed, limit) for limit in SMOOTH for seed in _seeds(levels, limit)]
     for box in candidates:
         if box is None or any(_overlap(box, other) for other, _ in found):
             continue
@@ -72,16 +74,23 @@ def find_blur(pixels: Tensor) -> list[BlurredRegion]:
 def _curvature(grey: Array) -> Array:
     """Absolute second differences along the rows, limited; each depends on its own row only."""
     curve = np.zeros_like(grey)
-    curve[:, 1:-1] = np.minimum(np.abs(grey[:, 2:] - 2 * grey[:, 1:-1] + grey[:, :-2]), LARGEST_CURVE)
+    inner = curve[:, 1:-1]
+    np.subtract(grey[:, 2:], 2 * grey[:, 1:-1], out=inner)
+    inner += grey[:, :-2]
+    np.minimum(np.abs(inner, out=inner), LARGEST_CURVE, out=inner)
     return curve
 
 
-def _seeds(across: Array, down: Array, limit: float) -> list[Box]:
-    """Squares in which nearly all blocks are smooth, the largest first."""
+def _levels(across: Array, down: Array) -> Array:
+    """The mean second difference of each whole block."""
     rows, columns = across.shape[0] // BLOCK, across.shape[1] // BLOCK
     both = ((across + down) / 2)[: rows * BLOCK, : columns * BLOCK]
-    level = both.reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3))
-    smooth = ndimage.median_filter((level < limit).astype(np.uint8), 3)
+    return np.asarray(both.reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3)))
+
+
+def _seeds(levels: Array, limit: float) -> list[Box]:
+    """Squares in which nearly all blocks are smooth, the largest first."""
+    smooth = ndimage.median_filter((levels < limit).astype(np.uint8), 3)
     distance = ndimage.distance_transform_cdt(np.pad(smooth, 1), "chessboard")[1:-1, 1:-1].astype(np.int64)
     seeds: list[Box] = []
     for _ in range(MOST_SEEDS):
@@ -96,13 +105,21 @@ def _seeds(across: Array, down: Array, limit: float) -> list[Box]:
     return seeds
 
 
-def _grown(across: Array, down: Array, seed: Box, limit: float) -> Box | None:
-    """The rectangle around the seed inside which there is no detail, or None."""
+def _sums(curve: Array) -> Sums:
+    """(rows + 1, columns): of all rows before each, so that those of any rows are a difference."""
+    sums = np.zeros((curve.shape[0] + 1, curve.shape[1]))
+    for row, before, after in zip(curve, sums[:-1], sums[1:], strict=True):  # faster than numpy's own by far
+        np.add(before, row, out=after)
+    return sums
+
+
+def _grown(across: Array, down: Array, sums: tuple[Sums, Sums], seed: Box, limit: float) -> Box | None:
+    """The rectangle around the seed inside which there is no detail, or None. sums: see `_sums`, of both."""
     top, bottom, left, right = seed
     for _ in range(8):
         before = (top, bottom, left, right)
-        y = _extent(across[:, left:right], (top + bottom) // 2, limit)
-        x = _extent(down[y[0] : y[1]].T, (left + right) // 2, limit)
+        y = _extent((sums[0][right] - sums[0][left]) / (right - left), (top + bottom) // 2, limit)
+        x = _extent((sums[1][y[1]] - sums[1][y[0]]) / (y[1] - y[0]), (left + right) // 2, limit)
         top, bottom, left, right = *y, *x
         if min(bottom - top, right - left) < SMALLEST_SIDE:
             return None
@@ -112,9 +129,9 @@ def _grown(across: Array, down: Array, seed: Box, limit: float) -> Box | None:
     return (top, bottom, left, right) if FLAT < inside < limit else None
 
 
-def _extent(curve: Array, middle: int, limit: float) -> tuple[int, int]:
-    """First row and end of the rows around the middle that are smooth."""
-    score = 1.2 * limit - curve.mean(axis=1)
+def _extent(means: Sums, middle: int, limit: float) -> tuple[int, int]:
+    """First row and end of the rows around the middle that are smooth. means: of the second differences in each row."""
+    score = 1.2 * limit - means
     up, low = np.cumsum(score[middle::-1]), np.cumsum(score[middle:])
     return middle - int(np.argmax(up)), middle + int(np.argmax(low)) + 1
 
@@ -140,20 +157,18 @@ def _support(across: Array, down: Array, box: Box) -> float:
         outside, inside = (before, after) if direction < 0 else (after, before)
         # the row right outside counts as much as the others: a background out of focus fades in slowly
         nearest = outside[-1] if direction < 0 else outside[0]
-        count = max(curve.shape[1] // SEGMENT, 1)
-        pieces = [
-            (float(part_out.mean()), float(part_near.mean()), float(part_in.mean()))
-            for part_out, part_near, part_in in zip(
-                np.array_split(outside, count, axis=1),
-                np.array_split(nearest, count),
-                np.array_split(inside, count, axis=1),
-                strict=True,
-            )
-        ]
-        shares.append(sum(min(out, 1.5 * near) > CLEAR_STEP * (within + 0.2) for out, near, within in pieces) / count)
+        out, near, within = (_in_pieces(rows) for rows in (outside.mean(axis=0), nearest, inside.mean(axis=0)))
+        shares.append(float(np.mean(np.minimum(out, 1.5 * near) > CLEAR_STEP * (within + 0.2))))
     if len(shares) < 3 or (len(shares) == 3 and min(shares) < SURE_SIDE):
         return 0.0
     return (min(shares) + float(np.mean(shares))) / 2
+
+
+def _in_pieces(values: Array) -> Sums:
+    """The means of pieces of about SEGMENT values."""
+    count = max(len(values) // SEGMENT, 1)
+    starts = np.arange(count) * (len(values) // count) + np.minimum(np.arange(count), len(values) % count)
+    return np.add.reduceat(values, starts, dtype=np.float64) / np.diff(starts, append=len(values))
 
 
 def blur_sigma(grey: NDArray[np.floating]) -> float:

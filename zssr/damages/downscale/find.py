@@ -133,23 +133,23 @@ def find_point_spread(pixels: Tensor, *calibrations: Calibration) -> PointSpread
 def consistent_gaussian(pixels: Tensor, spread: PointSpread, factor: int) -> Gaussian | None:
     """The Gaussian that was read, or 0.8 times as wide, if the picture is too sharp for it; None if for that too.
 
-    See `contradicts`. Too narrow a kernel costs less than too wide a one.
+    See `_contradict`. Too narrow a kernel costs less than too wide a one.
     """
+    probes = _sharpest(pixels.mean(0)[None, None])
     for share in (1.0, 0.8):
         gaussian = spread.simplest.scaled(share, share)
-        if not contradicts(pixels, gaussian, factor):
+        if not _contradict(probes, gaussian, factor):
             return gaussian
     return None
 
 
-def contradicts(pixels: Tensor, gaussian: Gaussian, factor: int) -> bool:
-    """Whether a picture (C, H, W) in [0, 1] has edges that are too sharp to be what a Gaussian left of anything.
+def _contradict(probes: Tensor, gaussian: Gaussian, factor: int) -> bool:
+    """Whether pieces (n, 1, H, W) have edges that are too sharp to be what a Gaussian left of anything.
 
     gaussian: in pixels of the picture. factor: how many times larger the picture before may be; 1 or 2.
     """
     scale = (Fraction(1, factor), Fraction(1, factor))
     damage = Downscale(scale, gaussian.scaled(factor, factor).name)
-    probes = _sharpest(pixels.mean(0)[None, None])
     size = (factor * probes.shape[-2], factor * probes.shape[-1])
     estimate = damage.base(probes, size).clamp_(0, 1)
     for _ in range(PROBE_STEPS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,10 @@ import PIL.Image
 from scipy.io import savemat
 from torch import Tensor
 
-from zssr.apart import BrokenFileError, read_apart
 from zssr.damages.downscale.gaussian import LARGEST_SIGMA, SMALLEST_SIGMA, Gaussian
 from zssr.damages.downscale.kernel import Kernel, normalised
 from zssr.errors import KernelError, OutputError, SettingsError
+from zssr.files.apart import BrokenFileError, read_apart
 from zssr.files.writing import replacing
 from zssr.resample import KERNELS
 from zssr.settings import AUTO
@@ -59,7 +59,7 @@ def _gaussian(name: str) -> str:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    content = read_apart("mat", path.read_bytes())
+    content: Mapping[str, np.ndarray] = read_apart("mat", path.read_bytes())
     for key in ("Kernel", "kernel"):
         if key in content:
             return content[key]
@@ -73,9 +73,9 @@ def _read_txt(path: Path) -> np.ndarray:
     return np.loadtxt(path, dtype=np.float64, ndmin=2)
 
 
-def _read_png(path: Path) -> np.ndarray:
-    with PIL.Image.open(path, formats=["PNG"]) as opened:
-        return np.array(opened.convert("L") if not opened.mode.startswith("I") else opened, np.float64)
+def _read_array(path: Path) -> np.ndarray:
+    array: np.ndarray = read_apart(path.suffix[1:].lower(), path.read_bytes())["array"]
+    return array
 
 
 def _write_mat(path: Path, weights: np.ndarray) -> None:
@@ -95,9 +95,9 @@ def _write_png(path: Path, weights: np.ndarray) -> None:
 
 _FORMATS: dict[str, tuple[Callable[[Path], np.ndarray], Callable[[Path, np.ndarray], None]]] = {
     ".mat": (_read_mat, _write_mat),
-    ".npy": (lambda path: read_apart("npy", path.read_bytes())["array"], _write_npy),
+    ".npy": (_read_array, _write_npy),
     ".txt": (_read_txt, np.savetxt),
-    ".png": (_read_png, _write_png),
+    ".png": (_read_array, _write_png),
 }
 SUFFIXES = tuple(_FORMATS)
 

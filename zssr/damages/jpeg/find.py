@@ -92,10 +92,12 @@ def find_jpeg(pixels: Tensor, last: JpegTraces | None = None) -> JpegTraces | No
     clipped: _Bools = np.any((values <= 0) | (values >= 255), axis=0)
     luma = _Plane(planes[0], clipped, 128)
     if last is None:
-        found = _on_any_grid(luma, _OFFSETS, _ROUNDING, later=False)
+        found = _on_any_grid(luma, _on_grids(luma, _OFFSETS), _ROUNDING, later=False)
     else:
-        guesses = [_on_any_grid(luma, _OFFSETS[1:], noise, later=True) for noise in _LATER_NOISE]
-        guesses.append(_under(_varied(luma.blocks((0, 0), _BLOCKS)), last.luma))
+        on_grids = _on_grids(luma, _OFFSETS[1:])
+        guesses = [_on_any_grid(luma, on_grids, noise, later=True) for noise in _LATER_NOISE]
+        blocks = luma.blocks((0, 0), _BLOCKS)
+        guesses.append(_under(blocks[_are_varied(blocks)], last.luma))
         # Finer steps than the last ones do not survive, but the last ones' blocks look like such on grids half-way.
         coarser = [guess for guess in guesses if guess is not None and guess.quality <= last.quality]
         found = max(coarser, key=lambda guess: guess.margin, default=None)
@@ -120,32 +122,54 @@ class _Found:
     margin: float
 
 
-def _on_any_grid(luma: _Plane, offsets: list[tuple[int, int]], noise: float, later: bool) -> _Found | None:
-    """The grid among `offsets` whose coefficients lie around the multiples of some steps, `noise` off.
+@dataclass(frozen=True)
+class _OnGrids:
+    """Of blocks on several grids: the telling coefficients (N, F), whether each varies (N,), and each grid's length."""
+
+    offsets: list[tuple[int, int]]
+    lengths: NDArray[np.int64]
+    coefficients: _Floats
+    are_varied: _Bools
+
+    def evidence(self, noise: float, varied: bool) -> _Floats:
+        """(grids, F, 255), see `_evidence`, of the blocks that vary or of the others."""
+        chosen = self.are_varied == varied
+        grids = np.repeat(np.arange(len(self.offsets)), self.lengths)
+        return _evidence(self.coefficients[chosen], noise, grids[chosen], len(self.offsets))
+
+
+def _on_grids(luma: _Plane, offsets: list[tuple[int, int]]) -> _OnGrids:
+    blocks = [luma.blocks(offset, _BLOCKS_PER_GRID) for offset in offsets]
+    coefficients, lengths = np.concatenate(blocks), np.array([len(own) for own in blocks])
+    return _OnGrids(offsets, lengths, coefficients[:, _TELLING], _are_varied(coefficients))
+
+
+def _on_any_grid(luma: _Plane, on_grids: _OnGrids, noise: float, later: bool) -> _Found | None:
+    """The grid whose coefficients lie around the multiples of some steps, `noise` off.
 
     later: another compression followed.
     """
-    blocks = [luma.blocks(offset, _BLOCKS_PER_GRID) for offset in offsets]
-    varied = _evidence(np.stack([_counts(_varied(coefficients)) for coefficients in blocks]), noise)
-    everywhere = varied + _evidence(np.stack([_counts(_varied(coefficients, False)) for coefficients in blocks]), noise)
-    standard, needed = (
-        _standard(evidence, _LUMA_TABLES)[..., _TELLING].sum(axis=-1).max(axis=-1) for evidence in (everywhere, varied)
-    )
+    varied, offsets = on_grids.evidence(noise, True), on_grids.offsets
+    needed = standard = _standard(varied, _LUMA_TABLES[:, _TELLING]).sum(axis=-1).max(axis=-1)
+    if not on_grids.are_varied.all():
+        everywhere = varied + on_grids.evidence(noise, False)
+        standard = _standard(everywhere, _LUMA_TABLES[:, _TELLING]).sum(axis=-1).max(axis=-1)
     # (evidence for each grid, evidence that must be there, weight of the rival)
     if later:
         # The later compression makes zeros of its own, and tables of any kind would fit its traces.
         attempts = [(needed, needed, 1)]
     else:
-        zeros = _zeros(blocks)
-        free = np.maximum(varied.max(axis=-1) - _CHOICE, 0)[:, _TELLING].sum(axis=-1)
+        zeros = _zeros(on_grids.coefficients, on_grids.lengths)
+        free = np.maximum(varied.max(axis=-1) - _CHOICE, 0).sum(axis=-1)
         attempts = [(standard + zeros, 2 * needed, 1), (free + zeros, free, 2)]
     for scores, least, weight in attempts:
         best = int(scores.argmax())
         margin = float(min(scores[best] - weight * max(np.partition(scores, -2)[-2], 0), least[best]))
         if margin >= _LEAST:
-            coefficients = luma.blocks(offsets[best], _BLOCKS)
-            single = _evidence(_counts(_varied(coefficients)), noise)
-            joint = single + _evidence(_counts(_varied(coefficients, False)), noise)
+            more = luma.blocks(offsets[best], _BLOCKS)
+            is_varied = _are_varied(more)
+            single = _evidence(more[is_varied], noise)[0]
+            joint = single + _evidence(more[~is_varied], noise)[0]
             return _Found(offsets[best], *_table(joint, single, _LUMA_TABLES), margin)
     return None
 
@@ -161,20 +185,28 @@ def _under(coefficients: _Floats, steps: tuple[int, ...]) -> _Found | None:
         last = steps[frequency]
         multiples = np.rint(np.abs(coefficients[:, frequency]) / last).astype(np.int64)
         counts = np.bincount(multiples[multiples < _MOST_MULTIPLES], minlength=3)
-        candidates = _LUMA_TABLES[:, frequency]
+        smooth, candidates = _declining(counts), _LUMA_TABLES[:, frequency]
         for step in np.unique(candidates[candidates > last]):
-            total[candidates == step] += _gaps(counts, int(step) / last, _ROUNDING / last)
+            total[candidates == step] += _gaps(counts, smooth, int(step) / last, _ROUNDING / last)
     best = int(total.argmax())
     margin = float(total[best]) / 2
     return _Found((0, 0), _whole(_LUMA_TABLES[best]), best + 1, margin) if margin >= _LEAST else None
 
 
-def _gaps(counts: NDArray[np.int64], step: float, noise: float) -> float:
-    """Evidence that these counts of 0, 1, 2, ... are of multiples of a larger step that were rounded."""
-    sizes = np.arange(len(counts))
-    design = np.log(sizes[:, None] + 0.5) ** np.arange(3)
+def _declining(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often 0, 1, 2, ... would occur that occur about so often, without gaps."""
+    design = np.log(np.arange(len(counts))[:, None] + 0.5) ** np.arange(3)
     weights = np.sqrt(counts + 0.5)[:, None]
-    smooth = np.exp(design @ np.linalg.lstsq(design * weights, np.log(counts + 0.5) * weights[:, 0], rcond=None)[0])
+    fit = np.linalg.lstsq(design * weights, np.log(counts + 0.5) * weights[:, 0], rcond=None)[0]
+    return np.asarray(np.exp(design @ fit))
+
+
+def _gaps(counts: NDArray[np.int64], smooth: NDArray[np.float64], step: float, noise: float) -> float:
+    """Evidence that these counts of 0, 1, 2, ... are of multiples of a larger step that were rounded.
+
+    smooth: how often they would occur otherwise.
+    """
+    sizes = np.arange(len(counts))
     nearest = np.floor(sizes / step + 0.5).astype(np.int64)
     below, above = (ndtr((sizes + side - nearest * step) / (noise + 0.02)) for side in (-0.5, 0.5))
     shares = [share / np.bincount(nearest, share)[nearest] for share in (smooth, above - below + 1e-9)]
@@ -218,14 +250,6 @@ class _Plane:
         return np.asarray((blocks - self.middle) @ _TRANSFORM, dtype=np.float32)
 
 
-def _counts(coefficients: _Floats) -> _Floats:
-    """(64, cells): how many coefficients of each frequency have each size."""
-    sizes = np.minimum(np.abs(coefficients) * _CELLS_PER_UNIT, _CELLS).astype(np.int64)
-    sizes += np.arange(64) * (_CELLS + 1)
-    counts = np.bincount(sizes.ravel(), minlength=64 * (_CELLS + 1)).reshape(64, _CELLS + 1)
-    return counts[:, :_CELLS].astype(np.float32)
-
-
 @cache
 def _comb(noise: float) -> _Floats:
     """(cells, 255): what a coefficient of a size says for each step, around whose multiples `noise` scatters it.
@@ -243,34 +267,47 @@ def _comb(noise: float) -> _Floats:
     return np.where((sizes > steps / 2) & (steps > 3 * noise), logarithm, 0).astype(np.float32)
 
 
-def _evidence(counts: _Floats, noise: float) -> _Floats:
-    """(..., 64, 255): logarithm of the likelihood ratio for each frequency and step, from (..., 64, cells)."""
-    used = int(np.flatnonzero(counts.reshape(-1, _CELLS).any(axis=0)).max(initial=0)) + 1
-    return counts[..., :used] @ _comb(noise)[:used]
+def _evidence(coefficients: _Floats, noise: float, groups: NDArray[np.int64] | None = None, count: int = 1) -> _Floats:
+    """(count, F, 255): logarithm of the likelihood ratio for each frequency and step, from (N, F) in groups.
+
+    groups: (N,) which group each row is of; None: all of one.
+    """
+    evidence = np.zeros((count, coefficients.shape[1], _STEPS), np.float32)
+    comb = _comb(noise)
+    sizes = np.minimum(np.abs(coefficients.T) * _CELLS_PER_UNIT, _CELLS).astype(np.int64)
+    for frequency, cells in enumerate(sizes):
+        used = int(cells.max(initial=0)) + 1
+        steps = min(_STEPS, (used - 1) // (_CELLS_PER_UNIT // 2))  # these sizes hold no multiples of larger ones
+        places = cells if groups is None else cells + groups * used
+        counts = np.bincount(places, minlength=count * used).reshape(count, used)[:, :_CELLS].astype(np.float32)
+        evidence[:, frequency, :steps] = counts @ comb[:used, :steps]
+    return evidence
 
 
-def _varied(coefficients: _Floats, varied: bool = True) -> _Floats:
-    """Those of (N, 64) whose blocks vary along both rows and columns, or the others.
+def _are_varied(coefficients: _Floats) -> _Bools:
+    """Of (N, 64), (N,): whether a block varies along both rows and columns.
 
     In the others rounding errors repeat from row to row and add up, and straight edges give coefficients of few sizes.
     """
     strong = (np.abs(coefficients) > 0.01).reshape(-1, 8, 8)
-    return coefficients[(strong[:, 1:].any(axis=(1, 2)) & strong[:, :, 1:].any(axis=(1, 2))) == varied]
+    return np.asarray(strong[:, 1:].any(axis=(1, 2)) & strong[:, :, 1:].any(axis=(1, 2)))
 
 
-def _zeros(blocks: list[_Floats]) -> _Floats:
-    """(grids,): evidence that more coefficients are zeros than on all grids together."""
-    all_of_them = np.array([[len(coefficients)] for coefficients in blocks])
-    zero = np.array([np.count_nonzero(np.abs(coefficients) < 1, axis=0) for coefficients in blocks])[:, _TELLING]
+def _zeros(coefficients: _Floats, lengths: NDArray[np.int64]) -> _Floats:
+    """(grids,): evidence that more of (N, F) coefficients are zeros than on all grids together. lengths: of each."""
+    zero = np.zeros((len(lengths), coefficients.shape[1]), np.int64)
+    starts, has_any = np.cumsum(lengths) - lengths, lengths > 0
+    zero[has_any] = np.add.reduceat(np.abs(coefficients) < 1, starts[has_any], axis=0, dtype=np.int64)
+    all_of_them = lengths[:, None]
     here = (zero + 0.5) / (all_of_them + 1)
-    usual = (zero.sum(axis=0) + 0.5) / (all_of_them.sum(axis=0) + 1)
+    usual = (zero.sum(axis=0) + 0.5) / (all_of_them.sum() + 1)
     evidence = zero * np.log(here / usual) + (all_of_them - zero) * np.log((1 - here) / (1 - usual))
     return np.where(here > usual, evidence, 0).sum(axis=-1)
 
 
 def _standard(evidence: _Floats, tables: NDArray[np.int64]) -> _Floats:
-    """(..., 100, 64): evidence for the steps of each quality's standard table."""
-    return evidence[..., np.arange(64), tables - 1]
+    """(..., 100, F): evidence for the steps of each quality's standard table, of (..., F, 255)."""
+    return evidence[..., np.arange(evidence.shape[-2]), tables - 1]
 
 
 def _table(
@@ -315,8 +352,8 @@ def _chroma(
             for right in range(0, 8, 8 // factors[1]):
                 grid = (offset[0] // factors[0] + down) % 8, (offset[1] // factors[1] + right) % 8
                 coefficients = np.concatenate([plane.blocks(grid, _BLOCKS) for plane in small])
-                here = _evidence(_counts(_varied(coefficients)), noise)
-                here[0] = _evidence(_counts(coefficients), _FLAT_ROUNDING)[0]
+                here = _evidence(coefficients[_are_varied(coefficients)], noise)[0]
+                here[0] = _evidence(coefficients[:, :1], _FLAT_ROUNDING)[0, 0]
                 score = float(_standard(here, _CHROMA_TABLES).sum(axis=1).max())
                 # Flat blocks fit any sampling, so that the number of blocks must not count.
                 if score > _LEAST and score / len(coefficients) > best:

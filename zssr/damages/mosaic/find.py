@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -92,11 +91,15 @@ def find_mosaics(pixels: Tensor) -> list[MosaicRegion]:
 def _steps(pixels: Tensor) -> tuple[Array, Array]:
     """The sizes of the brightness steps (H, W), in grey levels: from the row above, and from the column to the left."""
     weights = pixels.new_tensor([0.299, 0.587, 0.114]) if pixels.shape[0] == 3 else pixels.new_ones(pixels.shape[0])
-    grey = torch.einsum("chw,c->hw", pixels * 255, weights / weights.sum()).cpu().numpy()
-    down, across = np.zeros_like(grey), np.zeros_like(grey)
-    down[1:] = np.abs(grey[1:] - grey[:-1])
-    across[:, 1:] = np.abs(grey[:, 1:] - grey[:, :-1])
-    return down, across
+    weights /= weights.sum()
+    grey = pixels[0].mul(255).mul_(weights[0])
+    for plane, weight in zip(pixels[1:], weights[1:], strict=True):
+        grey += plane.mul(255).mul_(weight)
+    levels = grey.cpu().numpy()
+    down, across = np.zeros_like(levels), np.zeros_like(levels)
+    np.subtract(levels[1:], levels[:-1], out=down[1:])
+    np.subtract(levels[:, 1:], levels[:, :-1], out=across[:, 1:])
+    return np.abs(down, out=down), np.abs(across, out=across)
 
 
 def _proposals(steps: tuple[Array, Array], largest: float, blocky: bool) -> list[tuple[tuple[Grid, Grid], _Box]]:
@@ -149,25 +152,30 @@ def _windows(steps: Array, blocky: bool, apart: int) -> tuple[Array, NDArray[np.
         count = width - span + 1
         if count < 1:
             break
-        lines = sum(rows[:, line * size : line * size + count] for line in range(LINES))
-        on = lines / LINES
-        off = (total[:, span:] - total[:, :count] - lines) / (LINES * (size - 1))
-        score = on / (off + 0.03)
-        if blocky and size % JPEG_BLOCK == 0:
-            score[:, ::JPEG_BLOCK] = 0
+        lines = rows[:, :count] + rows[:, size : size + count]
+        for line in range(2, LINES):
+            lines += rows[:, line * size : line * size + count]
+        off = total[:, span:] - total[:, :count]
+        off -= lines
+        off /= LINES * (size - 1)
+        off += 0.03
+        lines /= LINES
         first = span // 2 % apart  # the middle of the first window need not begin a group
         padded = np.zeros((len(rows), -(-(first + count) // apart) * apart), np.float32)
-        padded[:, first : first + count] = score
+        score = padded[:, first : first + count]
+        np.divide(lines, off, out=score, casting="same_kind")
+        if blocky and size % JPEG_BLOCK == 0:
+            score[:, ::JPEG_BLOCK] = 0
         groups = padded.reshape(len(rows), -1, apart)
         inside = np.argmax(groups, axis=2)
-        value = np.take_along_axis(groups, inside[..., None], axis=2)[..., 0]
         start = span // 2 // apart
+        value = np.take_along_axis(groups, inside[..., None], axis=2)[:, : columns - start, 0]
+        begin = (np.arange(groups.shape[1]) * apart + inside - first)[:, : columns - start]
         where = np.s_[:, start : start + value.shape[1]]
-        better = value[:, : columns - start] > best[where]
-        begin = np.arange(value.shape[1])[None, :] * apart + inside - first
-        best[where] = np.where(better, value[:, : columns - start], best[where])
-        cell[where] = np.where(better, size, cell[where])
-        phase[where] = np.where(better, (begin % size)[:, : columns - start], phase[where])
+        better = value > best[where]
+        best[where][better] = value[better]
+        cell[where][better] = size
+        phase[where][better] = begin[better] % size
     return best, cell, phase
 
 

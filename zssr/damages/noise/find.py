@@ -74,7 +74,7 @@ def _patches(pixels: Tensor) -> tuple[Array, Array, Array]:
     cosines = np.cos(np.pi * (2 * index[None, :] + 1) * index[:, None] / (2 * PATCH)) * np.sqrt(2 / PATCH)
     cosines[0] /= np.sqrt(2)
     step = max(PATCH // 2, math.ceil(math.sqrt(channels * height * width / MOST_PATCHES)))
-    windows = (pixels.detach().cpu() * 255).unfold(1, PATCH, step).unfold(2, PATCH, step).reshape(-1, PATCH, PATCH)
+    windows = pixels.detach().cpu().unfold(1, PATCH, step).unfold(2, PATCH, step).reshape(-1, PATCH, PATCH) * 255
     basis = torch.from_numpy(cosines).to(windows.dtype)
     energy = ((basis @ windows @ basis.T) ** 2).double().numpy()
     means = windows.mean(dim=(1, 2)).double().numpy()
@@ -140,11 +140,12 @@ def _clipped(mean: float, sigma: float) -> tuple[float, float]:
 def _fit(centres: Array, variances: Array, weights: Array) -> tuple[float, float, float]:
     """(offset, slope, misfit) of the line through the variances; slope 0 unless a line explains them much better."""
     (constant, _), misfit = _line(centres, variances, weights, 0)
-    (offset, slope), line_misfit = _line(centres, variances, weights, 1)
     span = float(np.ptp(centres[weights > 0.05 * weights.max()]))
-    grows = offset + slope * centres.max() > 1.5 * max(offset + slope * centres.min(), 0)
-    if len(centres) >= 4 and span > LEAST_SPAN and slope > 0 and grows and line_misfit < 0.5 * misfit:
-        return offset, slope, line_misfit
+    if len(centres) >= 4 and span > LEAST_SPAN:
+        (offset, slope), line_misfit = _line(centres, variances, weights, 1)
+        grows = offset + slope * centres.max() > 1.5 * max(offset + slope * centres.min(), 0)
+        if slope > 0 and grows and line_misfit < 0.5 * misfit:
+            return offset, slope, line_misfit
     return constant, 0.0, misfit
 
 
@@ -161,7 +162,7 @@ def _line(centres: Array, variances: Array, weights: Array, degree: int) -> tupl
     for _ in range(20):
         excess = variances / np.maximum(model, 1e-3) - 1
         trust = weights / (1 + (excess / np.where(excess > 0, 0.1, 0.3)) ** 2)
-        misfit = float(np.sqrt(np.average(np.minimum(excess**2, 1), weights=trust)))
+        misfit = float(np.sqrt((np.minimum(excess**2, 1) * trust).sum() / trust.sum()))
         scale = np.sqrt(trust) / np.maximum(model, 1e-3)
         found = np.linalg.lstsq((powers * scale).T, variances * scale, rcond=None)[0]
         model = np.maximum(found @ powers, 0.05 * variances.max())
