@@ -28,15 +28,15 @@ STEADY_GROWTH = 1.1  # towards low frequencies, of a spectrum that falls there
 WHITE = 1.3  # the strongest part of a white spectrum over the weakest
 LEAST_PLANE = 1e-3  # share of the strongest plane's variance; a plane with less holds no noise
 UNEVEN = 0.43  # deviation of the logarithm of calm patches' strength that texture has, and noise does not
-LEAST_CONFIDENCE = 0.7  # below, the calmest parts may be texture
+LEAST_CONFIDENCE = 0.85  # below, the calmest parts may be texture
 
 _ORDER = np.add.outer(np.arange(DCT_SIDE), np.arange(DCT_SIDE)).ravel()
 _LOWEST, _LOW, _NEXT, _MIDDLE, _HIGH = (
     np.isin(_ORDER, some) for some in ((1, 2), (3, 4), (5, 6), (7, 8), range(9, 15))
 )
 _TELLING = _ORDER >= 3  # lower ones hold shading too
-_HIGHER = _ORDER >= 5
 _SURVIVING = _TELLING & (_ORDER <= 5)  # most compression
+_NEVER = 1e9  # strength around a patch that is not to be looked at
 _MEDIAN = 0.455  # of the square of a normal variable
 
 
@@ -55,21 +55,23 @@ def find_spectrum(pixels: Tensor) -> NoiseTraces | None:
     for _ in range(ROUNDS):
         around = _around((squares / power)[..., 1:].mean((2, 3)), apart)
         reach = CLIPPED * math.sqrt(power.mean())
-        around[(means < reach) | (means > 255 - reach)] = np.inf
-        clear = int(np.isfinite(around).sum())
+        clipped = (means < reach) | (means > 255 - reach)
+        around[clipped] = _NEVER
+        clear = int((~clipped).sum())
         if clear < max(FEWEST, LEAST_CLEAR * around.size):
             return None
         calmest = np.argsort(around, axis=None)[: max(FEWEST, round(CALMEST * clear))]
         power = _power(squares.reshape(-1, *power.shape)[calmest])
     if _is_white(power):
         return None
-    offset, slope = _line(means, squares, power)
+    offset, slope = _line(means, around, squares, power)
     variance = offset + slope * float(pixels.double().mean()) * 255
     surviving = squares[..., _SURVIVING].sum((2, 3)) / np.maximum(offset + slope * means, 0.05 * variance)
     calm = np.argsort(around, axis=None)[: max(FEWEST, round(CALM * clear))]
     uneven = _unevenness(surviving, calm, apart)
     confidence = 1 - (uneven / UNEVEN) ** 3
-    if variance < LEAST_SIGMA**2 or confidence < LEAST_CONFIDENCE:
+    # The growth of noise that is weak where it was measured may be that of texture.
+    if min(variance, power.mean()) < LEAST_SIGMA**2 or confidence < LEAST_CONFIDENCE:
         return None
     spectrum = np.sqrt(power / power.mean())
     return NoiseTraces(math.sqrt(variance), slope, offset, confidence, tuple(map(tuple, spectrum.tolist())))
@@ -133,14 +135,13 @@ def _is_white(power: Array) -> bool:
     return bool(ratios[1 if len(ratios) > 1 else 0 :].max() < WHITE**2)
 
 
-def _line(means: Array, squares: Array, power: Array) -> tuple[float, float]:
+def _line(means: Array, around: Array, squares: Array, power: Array) -> tuple[float, float]:
     """(offset, slope) of the variance, as in NoiseTraces."""
     variance = float(power.mean())
-    low, high = (
-        squares[..., orders].sum((2, 3)).ravel() * (variance / power[:, orders].sum()) for orders in (_LOW, _HIGHER)
-    )
-    freedom = round(power[:, _HIGHER].sum() ** 2 / (power[:, _HIGHER] ** 2).sum())
-    line = by_brightness(means.ravel(), low, high, freedom)
+    telling = power[:, _TELLING]
+    energy = squares[..., _TELLING].sum((2, 3)) * (variance / telling.sum())
+    freedom = round(telling.sum() ** 2 / (telling**2).sum())
+    line = by_brightness(means.ravel(), around.ravel() * variance, energy.ravel(), freedom)
     return (variance, 0.0) if line is None or not line[1] else line[:2]
 
 

@@ -13,6 +13,7 @@ from zssr.damages.degradation import Degradation
 from zssr.damages.noise.planes import RGB, planes_of
 from zssr.damages.noise.spectrum import Spectrum, drawn, halved
 from zssr.dct_shrinkage import DCT_SIDE, LEVELS, multiscale, thresholded, wiener
+from zssr.dihedral import ALL_EIGHT, FLIPS
 from zssr.errors import SettingsError
 from zssr.features import local_contrast
 from zssr.patch_groups import collaborative
@@ -56,6 +57,11 @@ class Noise(Degradation):
     @property
     def clean_scale(self) -> float:
         return 0.6
+
+    @property
+    def symmetries(self) -> frozenset[int]:
+        """A spectrum tells rows from columns."""
+        return ALL_EIGHT if self.spectrum is None else FLIPS
 
     def degrade(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Add noise drawn on the generator's device."""
