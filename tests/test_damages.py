@@ -61,6 +61,7 @@ EXAMPLES: dict[str, Degradation | Chain] = {
     "blur": Downscale((Fraction(1), Fraction(1)), "gaussian:1.5"),
     "noise": Noise(5.0),
     "brightness's noise": Noise(2.0, 0.5),
+    "coarse noise": Noise(2.0, 0.5, spectrum=(tuple(1.5 - 0.02 * number for number in range(64)),) * 3),
     "jpeg": Jpeg(standard_tables(30), "4:2:0"),
     "jpeg 4:4:4": Jpeg(standard_tables(10), "4:4:4"),
     "jpeg 4:2:2 off its corner": Jpeg(standard_tables(50), "4:2:2", (3, 13)),

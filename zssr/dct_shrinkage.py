@@ -101,22 +101,22 @@ def wiener(picture: Tensor, pilot: Tensor, variance: Tensor) -> Tensor:
     return sliding([picture, pilot], shrink)
 
 
-def multiscale(x: Tensor, sigma: float, filtered: Callable[[Tensor, float], Tensor], levels: int = LEVELS) -> Tensor:
+def multiscale(x: Tensor, filtered: Callable[[Tensor, int], Tensor], level: int = 0) -> Tensor:
     """`filtered` with low frequencies from halves of the size, where windows see twice as far and noise is half as
     strong: else an 8x8 window's mean keeps its noise, which shows as blotches.
 
-    x: (N, C, H, W) with white noise of standard deviation sigma. filtered: takes such a picture and its sigma. After
-    Facciolo, Pierazzo and Morel (2017), who join the scales in the DCT of the whole picture.
+    x: (N, C, H, W). filtered: takes such a picture, and how many times it was halved, up to LEVELS. After Facciolo,
+    Pierazzo and Morel (2017), who join the scales in the DCT of the whole picture.
     """
-    result = filtered(x, sigma)
+    result = filtered(x, level)
     height, width = (length // 2 * 2 for length in x.shape[-2:])
-    if not levels or min(height, width) < 4 * DCT_SIDE:
+    if level == LEVELS or min(height, width) < 4 * DCT_SIDE:
         return result
 
     def half(x: Tensor) -> Tensor:
         return functional.avg_pool2d(x[..., :height, :width], 2)
 
-    change = multiscale(half(x), sigma / 2, filtered, levels - 1) - half(result)
+    change = multiscale(half(x), filtered, level + 1) - half(result)
     # Only what is well below the half size's finest detail.
     smooth = functional.avg_pool2d(functional.pad(change, [2] * 4, mode="replicate"), 3, 1)
     smooth = functional.avg_pool2d(smooth, 3, 1)

@@ -70,8 +70,9 @@ class Degradation(Protocol):
         `planewise`."""
         return self.base(y, size)
 
-    def strengths(self, y: Tensor) -> Tensor:
-        """(N, C, H, W), the standard deviation of its noise in each pixel of y; 0 where it has none."""
+    def strengths(self, y: Tensor, halvings: int = 0) -> Tensor:
+        """(N, C, H, W), the standard deviation of its noise in each pixel of y; 0 where it has none. halvings: of the
+        noise that is left after so many averages of 2x2 pixels, times 2 for each; the same for white noise."""
         return torch.zeros_like(y)
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:

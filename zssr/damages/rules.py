@@ -19,8 +19,10 @@ from zssr.damages.noise import Noise
 # Grey levels of noise from which a blurred picture is rather left soft: sharpening it would sharpen the noise.
 NOISE_HIDES_BLUR = 5.0
 MIDDLE_GREY = 128
-# Below this quality compression changes noise so much that its measured strength says little.
+# Below this quality compression changes noise so much that one number says little of it; below the other one, that
+# its spectrum says little.
 NOISE_SURVIVES = 90
+SPECTRUM_SURVIVES = 70
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Unless:
 
 
 def _is_coarse(noise: Noise, jpeg: Jpeg) -> bool:
-    return nearest_quality(jpeg.tables[0]) < NOISE_SURVIVES
+    return nearest_quality(jpeg.tables[0]) < (NOISE_SURVIVES if noise.spectrum is None else SPECTRUM_SURVIVES)
 
 
 def _always(part: Degradation, other: Degradation) -> bool:

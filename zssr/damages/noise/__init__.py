@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zssr.damages.kind import Damaged, Finding, Kind, Trial, number
 from zssr.damages.noise.find import find_noise
+from zssr.damages.noise.find_spectrum import find_spectrum
 from zssr.damages.noise.operator import Noise
 from zssr.image import Image
 from zssr.settings import Settings
@@ -22,28 +23,32 @@ def _given(settings: Settings, image: Image, enlarges: bool) -> list[Noise]:
 
 
 def _find(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
-    traces = find_noise(pixels)
+    traces = find_spectrum(pixels) or find_noise(pixels)
     if traces is None:
         return []
+    noise = Noise(traces.sigma, spectrum=traces.spectrum)
     if traces.slope > 0:
-        words = f"noise of {traces.sigma:.1f} grey levels, growing with brightness"
-        return [Finding("noise", words, traces.confidence, Noise(max(traces.offset, 0.0) ** 0.5, traces.slope))]
-    noise = _by_channel(pixels) or Noise(traces.sigma)
-    words = f"noise of {traces.sigma:.1f} grey levels" if noise.channels is None else noise.describe()
+        noise = Noise(max(traces.offset, 0.0) ** 0.5, traces.slope, spectrum=traces.spectrum)
+    elif traces.spectrum is None:
+        by_channel = _by_channel(pixels)
+        if by_channel is not None:
+            return [by_channel]
+    words = f"noise of {traces.sigma:.1f} grey levels{noise.manner}"
     return [Finding("noise", words, traces.confidence, noise)]
 
 
-def _by_channel(pixels: Tensor) -> Noise | None:
+def _by_channel(pixels: Tensor) -> Finding | None:
     """Where the channels of a colour picture differ in their noise, as they do after a camera's white balance."""
     if len(pixels) != 3:
         return None
-    traces = [find_noise(channel[None]) for channel in pixels]
-    sigmas = [one.sigma for one in traces if one is not None]
+    traces = [one for channel in pixels if (one := find_noise(channel[None])) is not None]
+    sigmas = [one.sigma for one in traces]
     if len(sigmas) < 3 or max(sigmas) < DIFFERENT * min(sigmas):
         return None
     sigma = math.sqrt(sum(one**2 for one in sigmas) / 3)
     red, green, blue = (one / sigma for one in sigmas)
-    return Noise(sigma, channels=(red, green, blue))
+    noise = Noise(sigma, channels=(red, green, blue))
+    return Finding("noise", noise.describe(), min(one.confidence for one in traces), noise)
 
 
 def _amount(text: str) -> float | tuple[float, float, float]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from zssr.damages.noise.spectrum import Spectrum
+
 Array = NDArray[np.float64]
 
 PATCH = 8
@@ -36,13 +38,14 @@ class NoiseTraces:
 
     sigma: standard deviation before clipping to [0, 255], mean over the picture and its channels.
     slope, offset: its variance is offset + slope * brightness; slope is 0 where it does not grow significantly.
-    confidence: 0 to 1.
+    confidence: 0 to 1. spectrum: of noise that is not white, see Noise.
     """
 
     sigma: float
     slope: float
     offset: float
     confidence: float
+    spectrum: Spectrum | None = None
 
 
 def find_noise(pixels: Tensor) -> NoiseTraces | None:
@@ -54,12 +57,10 @@ def find_noise(pixels: Tensor) -> NoiseTraces | None:
     """
     if min(pixels.shape[-2:]) < 2 * PATCH:
         return None
-    means, low, high = _patches(pixels)
-    centres, variances, weights, texture = _by_brightness(means, low, high)
-    if weights.sum() <= 0:
+    line = by_brightness(*_patches(pixels), int(_HIGH.sum()))
+    if line is None:
         return None
-    textured = float(np.average(texture, weights=weights))
-    offset, slope, misfit = _fit(centres, variances, weights)
+    offset, slope, misfit, textured = line
     variance = offset + slope * float(pixels.double().mean()) * 255
     confidence = (1 - misfit) / textured
     if variance < LEAST_SIGMA**2 or confidence < LEAST_CONFIDENCE:
@@ -85,12 +86,24 @@ def _patches(pixels: Tensor) -> tuple[Array, Array, Array]:
     return means[changing], low[changing], high[changing]
 
 
-def _by_brightness(means: Array, low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
+def by_brightness(means: Array, low: Array, high: Array, freedom: int) -> tuple[float, float, float, float] | None:
+    """(offset, slope, misfit, texture) of the variance of noise before clipping, as it grows with the brightness; None
+    where there is too little to judge by.
+
+    means, low, high: of each patch, (N,), its mean, what shows whether it is calm, and a mean of `freedom` squares,
+    the noise's variance in a calm one. texture: low over high in calm patches.
+    """
+    centres, variances, weights, texture = _bins(means, low, high, freedom)
+    if weights.sum() <= 0:
+        return None
+    return *_fit(centres, variances, weights), float(np.average(texture, weights=weights))
+
+
+def _bins(means: Array, low: Array, high: Array, freedom: int) -> tuple[Array, Array, Array, Array]:
     """For the brightnesses that occur: (brightness, variance of the noise before clipping, weight, texture), each (N,).
 
     texture: mean square of the lower cosines over that of the highest ones; 1 for white noise on a smooth ground.
     """
-    freedom = int(_HIGH.sum())
     median = 2 * float(special.gammaincinv(freedom / 2, 0.5)) / freedom  # of a mean of squares, whose mean is 1
     rows = []
     bins = np.clip((means / 256 * BINS).astype(int), 0, BINS - 1)
@@ -102,7 +115,7 @@ def _by_brightness(means: Array, low: Array, high: Array) -> tuple[Array, Array,
         calm = np.argsort(low[inside])[: max(FEWEST, round(SMOOTHEST * count))]
         variance = float(np.median(high[inside][calm])) / median
         # White noise is as strong in the lower cosines as in the highest ones, texture is stronger there.
-        texture = max(1.0, float(np.median(low[inside][calm])) / variance)
+        texture = max(1.0, float(np.median(low[inside][calm])) / max(variance, 1e-6))
         mean, variance, kept = _unclipped(float(np.mean(means[inside][calm])), variance)
         rows.append((mean, variance, math.sqrt(count) * (kept / texture) ** 4, texture))
     table = np.array(rows).reshape(-1, 4)

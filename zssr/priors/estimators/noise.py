@@ -31,7 +31,8 @@ class NoisePrior(Own, PriorEstimator):
         height, width = y.shape[-2:]
         whole = Denoiser.MULTIPLE
         seen = extended(in_colour(y), (0, -height % whole), (0, -width % whole))
-        strengths = part.strengths(functional.avg_pool2d(seen, UNSHUFFLE)).repeat(1, 2, 1, 1)
+        small = functional.avg_pool2d(seen, UNSHUFFLE)
+        strengths = torch.cat([part.strengths(small), part.strengths(small, halvings=1)], 1)
         # The strengths travel with the picture through the tiles.
         seen = torch.cat([seen, functional.interpolate(strengths, scale_factor=UNSHUFFLE)], 1)
         halo = -(-self.reach // whole) * whole
