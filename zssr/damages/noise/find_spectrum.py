@@ -74,7 +74,7 @@ def find_spectrum(pixels: Tensor) -> NoiseTraces | None:
     if min(variance, power.mean()) < LEAST_SIGMA**2 or confidence < LEAST_CONFIDENCE:
         return None
     spectrum = np.sqrt(power / power.mean())
-    return NoiseTraces(math.sqrt(variance), slope, offset, confidence, tuple(map(tuple, spectrum.tolist())))
+    return NoiseTraces(math.sqrt(variance), slope, offset, confidence, tuple(map(tuple, spectrum.round(3).tolist())))
 
 
 def _coefficients(pixels: Tensor) -> tuple[Array, int]:
