@@ -44,7 +44,7 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
-AUTOMATIC = ("jpegunet", "jpegnet", "denoise", "unet", "sr", "meta")  # the best of ours for each damage
+AUTOMATIC = ("jpegnet", "denoise", "unet", "sr", "meta")  # the best of ours for each damage
 
 
 def names_in(setting: str) -> list[str]:
