@@ -176,7 +176,7 @@ def outcome(load: Callable[[bytes], object], data: bytes) -> str:
         lines = str(error).split("\n")
         # A config file has a line for each mistake.
         is_right = all(": " in line for line in lines) if load.__name__ == "load_config" else len(lines) == 1
-        fine = "decoder crashed" if "it crashed its decoder" in str(error) else "refused"
+        fine = "decoder crashed" if "the decoder crashed on it" in str(error) else "refused"
         return fine if is_right else f"not in one line: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -82,7 +82,7 @@ def test_a_file_that_crashes_its_decoder_is_one_line(tmp_path: Path, monkeypatch
     deaths = kill_while_reading(monkeypatch, 2)
     with pytest.raises(PictureError) as caught:
         zssr.load(path)
-    assert str(caught.value) == f"{path}: truncated or corrupt file (it crashed its decoder)"
+    assert str(caught.value) == f"{path}: truncated or corrupt file (the decoder crashed on it)"
     assert len(set(deaths)) == 2
     assert zssr.load(path).jpeg is not None
     kill_while_reading(monkeypatch, 1)

@@ -11,7 +11,7 @@ import pytest
 
 import zssr
 from zssr.damages import Enlarged, Finding
-from zssr.diagnose import diagnose
+from zssr.diagnose import diagnose, diagnose_for
 from zssr.errors import SettingsError
 from zssr.image import Image, from_pillow
 from zssr.metrics import psnr
@@ -105,3 +105,34 @@ def test_it_is_restored_at_its_own_size_too() -> None:
 def test_a_factor_given_by_hand_must_enlarge() -> None:
     with pytest.raises(SettingsError, match="must be above 1"):
         make_plan(zssr.load(EXAMPLES / "cat.png"), make(enlarged=0.5))
+
+
+@pytest.mark.parametrize("size", [(2, 64), (40, 30)])
+def test_small_pictures_are_taken_for_bicubic(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    plan = make_plan(from_pillow(PIL.Image.fromarray(noise)), make(enlarged=1.5, scale=2))
+    assert "bicubic" in " ".join(plan.notes)
+
+
+def test_what_happened_after_the_enlargement_is_said() -> None:
+    image = enlarged(photograph(), 1.5, "bicubic", quality=60)
+    result = zssr.restore(image, enlarged=1.5, num_epochs=0)
+    assert any("then JPEG compression" in note for note in result.notes)
+    assert "enlarged before" in result.unknown
+    assert "compression's tables" in result.unknown
+
+
+def test_a_scale_that_is_too_large_for_what_it_was_made_of_is_no_error() -> None:
+    image = enlarged(photograph().crop((0, 0, 30, 40)), 5, "bicubic")
+    plan = make_plan(image, make(scale=8))
+    assert plan.in_size == image.size
+    with pytest.raises(SettingsError, match="over 32 times"):
+        make_plan(image, make(scale=8, enlarged=5))
+
+
+def test_diagnosis_looks_at_what_it_was_made_of_too() -> None:
+    image = enlarged(photograph(), 2, "bicubic")
+    first, *others = diagnose_for(image, (2 * image.size[0], 2 * image.size[1]))
+    assert first.kind == "downscale"
+    assert "enlarged" in [finding.kind for finding in others]
+    assert first.damage.scale == make_plan(image, make(scale=2)).last.degradation.scale

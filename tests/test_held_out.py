@@ -31,7 +31,7 @@ def plan_and_result(levels: float) -> tuple[Plan, Tensor, Tensor, tuple[str, ...
     plan = make_plan(EXAMPLES / "cat.png", make(scale=2, kernel="bicubic"))
     estimate = FirstEstimate(plan)
     applied = estimate.at(plan.last) + levels / 255
-    result, notes = never_worse(applied, Off(levels), estimate, plan)
+    result, _, notes = never_worse(applied, Off(levels), estimate, plan)
     return plan, applied, result, notes
 
 

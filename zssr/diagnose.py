@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from zssr.damages import KINDS, Finding
 from zssr.damages.downscale import find_kernel
 from zssr.damages.rules import hides_kernel, without_echoes
+from zssr.damages.smaller import SmallerPicture
 from zssr.drawn import colours_of_drawing
 from zssr.image import Image, fill_hidden
 from zssr.resample import Size, ratio
@@ -43,11 +44,28 @@ def diagnose(
 def diagnose_for(image: Image, out_size: Size) -> tuple[Finding, ...]:
     """What to say of a picture that is to have `out_size`, without what another damage only makes it look like. If it
     is enlarged, the first is how it became smaller."""
+    kinds = set(REPAIRS) if out_size == image.size else set(REPAIRS) - ONLY_OWN_SIZE
+    findings = without_echoes(diagnose(image, kinds))
+    smaller = _made_of(image, findings)
+    if smaller is not None:  # its damages, and its kernel
+        out_size, image = smaller.enlarged(out_size)[0], smaller.image
+        further = kinds - ONLY_OWN_SIZE - {finding.kind for finding in findings}
+        findings = (*findings, *without_echoes(diagnose(image, further)))
     if out_size == image.size:
-        return without_echoes(diagnose(image))
-    findings = without_echoes(diagnose(image, {name for name in REPAIRS if name not in ONLY_OWN_SIZE}))
+        return findings
     hidden_by = hides_kernel(finding.damage for finding in findings)
     return find_kernel(fill_hidden(image), ratio(out_size, image.size), hidden_by)[1], *findings
+
+
+def _made_of(image: Image, findings: Sequence[Finding]) -> SmallerPicture | None:
+    """The smaller picture that a sure finding says was enlarged."""
+    sure = [finding for finding in findings if finding.sure and finding.damage is not None]
+    parts = [one.damage for kind in KINDS for one in sure if one.kind == kind.name and one.damage is not None]
+    for number, part in enumerate(parts):
+        smaller = part.as_smaller_picture(image, parts[number + 1 :])
+        if smaller is not None and smaller.kernel is None:
+            return smaller
+    return None
 
 
 def describe(findings: Sequence[Finding]) -> str:

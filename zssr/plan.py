@@ -208,14 +208,12 @@ def make_plan(source: Source, settings: Settings) -> Plan:
     out_size = settings.out_size(image.size)
     kernel = read_kernel(settings.kernel)
     check_memory(out_size, least_memory(len(image.pixels), out_size))  # before any work on a large picture
-    repairs = repairs_for(image, settings, out_size != image.size)
+    repairs = _feasible_repairs(image, settings, out_size)
     priors, unfit = _fitting_priors(settings, precision, repairs, out_size != image.size)
     frame: Frame | None = None
     if repairs.smaller is not None:
         out_size, frame = repairs.smaller.enlarged(out_size)
         image, kernel = repairs.smaller.image, repairs.smaller.kernel or kernel
-        if max(out_size[0] / image.size[0], out_size[1] / image.size[1]) > LARGEST_FACTOR:
-            raise SettingsError(f"what the picture was made of would be enlarged over {LARGEST_FACTOR} times")
     image = dataclasses.replace(image, pixels=fill_hidden(image))
     undamaged = repairs.undamaged(image.size)
     learns, why_not = _learns(image, out_size, repairs, undamaged, settings)
@@ -270,6 +268,24 @@ def make_plan(source: Source, settings: Settings) -> Plan:
                 raise PriorError(f"prior {priors.initial.name}: {error}") from None
             plan = plan.with_priors(dataclasses.replace(priors, initial=None))
     return plan
+
+
+def _feasible_repairs(image: Image, settings: Settings, out_size: Size) -> Repairs:
+    """Without an earlier enlargement that was only found, where the smaller picture would have to be enlarged too far.
+
+    Raises SettingsError where that was asked for, or is a mosaic.
+    """
+    repairs = repairs_for(image, settings, out_size != image.size)
+    if repairs.smaller is None:
+        return repairs
+    size, _ = repairs.smaller.enlarged(out_size)
+    if max(new / old for new, old in zip(size, repairs.smaller.image.size, strict=True)) <= LARGEST_FACTOR:
+        return repairs
+    if repairs.smaller.kernel is None and settings.enlarged is None and settings.repair == AUTO:
+        repairs = repairs_for(image, dataclasses.replace(settings, enlarged=0), out_size != image.size)
+        note = "it was enlarged before, but what it was made of is too small for this scale: left alone"
+        return dataclasses.replace(repairs, notes=(*repairs.notes, note))
+    raise SettingsError(f"the smaller picture it was made of would be enlarged over {LARGEST_FACTOR} times")
 
 
 def _found_kernel(image: Image, out_size: Size, repairs: Repairs) -> tuple[Kernel, Finding]:

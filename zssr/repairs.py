@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zssr.damages import KINDS, Degradation, Finding, Kind
-from zssr.damages.rules import LEFT_ALONE, known_after_later_ones
+from zssr.damages.rules import LEFT_ALONE, known_after_later_ones, without_echoes
 from zssr.damages.smaller import SmallerPicture
 from zssr.diagnose import ONLY_OWN_SIZE, diagnose
 from zssr.image import Image
@@ -59,7 +59,7 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     findings = diagnose(image, looked_for - by_hand, thorough=named, asked=asked)
     taken = given + _taken(findings, asked, notes)
     for name in sorted(asked - by_hand - {finding.kind for finding in findings}):
-        notes.append(f"no {name} was found")
+        notes.append("no earlier enlargement was found" if name == "enlarged" else f"no {name} was found")
     taken = _without_echoes(taken, asked | by_hand, notes)
     parts = _in_order(taken, settings)
     for number, part in enumerate(parts):
@@ -71,6 +71,7 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
                 notes.append("the mosaic covers the whole picture: other damage is not undone with it")
             return Repairs((), findings, smaller, tuple(notes))
         notes.append(smaller.words)
+        findings = without_echoes(findings)
         others = _automatic() - by_hand - ONLY_OWN_SIZE - {kind.name for kind, _ in taken}
         found = diagnose(smaller.image, others if settings.repair == "auto" else ())
         before = _without_echoes(_taken(found, set(), notes), set(), notes)

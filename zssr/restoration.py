@@ -113,7 +113,8 @@ def _restored(
         deviation, pixels = applied.spread, applied.pixels
         del applied
         if step is plan.last:
-            pixels, worse = never_worse(pixels, network, estimate, plan)
+            pixels, share, worse = never_worse(pixels, network, estimate, plan)
+            deviation = None if deviation is None else deviation * share
             notes += worse
         # 3. Make the result agree with the input; it then joins what later steps learn from.
         result = estimate.agreeing(pixels, step)

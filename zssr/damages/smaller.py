@@ -43,7 +43,7 @@ class Frame:
 class SmallerPicture:
     """image: one pixel a cell. size: (height, width) of the picture it stands for, in whose place it is restored.
 
-    cell: tuple[int | Fraction, int | Fraction]
+    cell: (height, width) in pixels. margins: (rows, columns) by which the first cells reach out of the picture at the
     top left. kernel: by name, what a cell shows of its pixels; None for a picture as any other, whose kernel and
     damages can be read from it. words: the damage, for people. lost: see Degradation.lost.
     """

@@ -34,7 +34,8 @@ SECONDS = 60.0  # for one file, where the system has alarms
 MEMORY = 8 << 30  # bytes of address space, where the system can limit it
 LONGEST = 1 << 34  # bytes of one part of a message; more is none
 _LENGTH = struct.Struct("<Q")
-_NO_ANSWER = (OSError, EOFError, ValueError, MemoryError)  # from a process that died, or does not know what it says
+# From a process that died, or does not know what it says.
+_NO_ANSWER = (OSError, EOFError, ValueError, TypeError, LookupError, MemoryError, RecursionError)
 _PIPE = 1 << 20  # bytes, where the system can set it: fewer changes between the processes
 
 
@@ -66,18 +67,22 @@ def serve(scratch: str) -> None:
     os.dup2(nowhere, 2)
     tempfile.tempdir = scratch
     PIL.Image.MAX_IMAGE_PIXELS = None  # the caller says how many may be
-    with contextlib.suppress(ImportError, OSError, ValueError):
+    with contextlib.suppress(ImportError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while (request := _received(sys.stdin.buffer)) is not None:
-        seconds, reader, *arguments = request
-        _end_after(seconds)
-        answer = _answer(reader, arguments)
-        _end_after(0)
-        _send(answers, answer)
-    shutil.rmtree(scratch, ignore_errors=True)  # whoever asked may have been killed
+        for limit, amount in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(limit, (amount, amount))
+    try:
+        while (request := _received(sys.stdin.buffer)) is not None:
+            seconds, reader, *arguments = request
+            os.makedirs(scratch, exist_ok=True)  # something may have tidied up
+            _end_after(seconds)
+            answer = _answer(reader, arguments)
+            _end_after(0)
+            _send(answers, answer)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # whoever asked may have been killed
 
 
 def _end_after(seconds: float) -> None:
@@ -117,7 +122,7 @@ class _Process:
             if answer is None and not is_new:  # it may be an earlier file that brought the process down
                 answer = self._answered(request)
         if answer is None:
-            raise BrokenFileError("it crashed its decoder")
+            raise BrokenFileError("the decoder crashed on it")
         names, *values = answer
         if names is None:
             is_refused, words = values
@@ -133,7 +138,7 @@ class _Process:
         try:
             with contextlib.suppress(*_NO_ANSWER):
                 _send(process.stdin, [SECONDS, *request])
-                answer = _received(process.stdout)
+                answer = _checked(_received(process.stdout))
         finally:
             if answer is None:  # after an interruption too, or it would be taken for the next file's
                 self._end()
@@ -155,8 +160,9 @@ class _Process:
                 self._scratch = tempfile.mkdtemp(prefix="zssr-")
                 self._running = subprocess.Popen(  # -P: nothing is imported from where the user is
                     [sys.executable, "-P", "-c", code.format(home, self._scratch)], stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, pipesize=_PIPE,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
                 )  # fmt: skip
+                _widen(self._running)
             except OSError as error:
                 raise PictureError(f"no process could be started to read it ({one_line(error)})") from None
         return self._running
@@ -176,6 +182,25 @@ class _Process:
         """End it with this process; it would end itself, but be a zombie until then."""
         with self._lock:
             self._end()
+
+
+def _checked(answer: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """An answer as `_answer` gives it. Raises ValueError or TypeError for another, from a process that is damaged."""
+    if answer is not None:
+        names, *values = answer
+        if len(values) != (2 if names is None else len(names)):
+            raise ValueError("not an answer")
+    return answer
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Its pipes, where the system allows it: a user may have so many wide ones."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None
+            fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 # ------------------------------------------------------------------------------------------- between them

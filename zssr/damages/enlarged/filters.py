@@ -55,7 +55,7 @@ class Filter:
 
 FILTERS = {
     "nearest": Filter(_nearest, 1, repeats=True, adds_up=True),
-    "nearest, halves up": Filter(_nearest, 1, 1e-6, repeats=True),
+    "nearest, rounded up": Filter(_nearest, 1, 1e-6, repeats=True),
     "nearest from the corner": Filter(_nearest, 1, 1e-6 - 0.5, repeats=True),  # as OpenCV does it
     "bilinear": Filter(_bilinear, 1),
     "bicubic": Filter(_cubic(-0.5), 2),

@@ -77,8 +77,11 @@ def find_enlarged(luma: Tensor, size: Size, corner: Size) -> EnlargedTraces | No
 
 
 def best_filter(luma: Tensor, size: Size, small: Size, corner: Size) -> tuple[str, float]:
-    """The key of FILTERS that explains best how a picture of `small` (height, width) became one of `size`, and what it
-    leaves unexplained, typically, in grey levels. luma, corner: as of `find_enlarged`."""
+    """The key of FILTERS that explains best how a picture of `small` (height, width) became one of `size`, bicubic
+    where there is too little to judge by; and what it leaves unexplained, typically, in grey levels. luma, corner: as
+    of `find_enlarged`."""
+    if min(luma.shape) < SMALLEST_SIDE:
+        return "bicubic", math.nan
     directions = _directions(luma, size, corner)
     errors = {
         name: sum(direction.error(name, length, LINES) for direction, length in zip(directions, small, strict=True))
@@ -129,11 +132,10 @@ class _Direction:
 
     def __init__(self, lines: Array, whole: int, first: int) -> None:
         self.lines, self.whole, self.first = lines, whole, first
-        self._peaks = _peaks(lines)
 
     def candidates(self, count: int) -> list[float]:
         """Factors at whose grid neighbouring pixels are more or less alike than elsewhere, of so many peaks."""
-        peaks = self._peaks[:count]
+        peaks = _peaks(self.lines)[:count]
         factors = [factor for peak in peaks for factor in (1 / peak, 1 / (1 - peak))]
         return [factor for factor in factors if SMALLEST_FACTOR <= factor <= LARGEST_FACTOR]
 

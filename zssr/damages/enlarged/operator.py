@@ -17,6 +17,7 @@ from zssr.damages.enlarged.filters import FILTERS, Array, Enlarging
 from zssr.damages.smaller import SmallerPicture
 from zssr.dihedral import ALL_EIGHT, FLIPS, IDENTITY
 from zssr.errors import SettingsError
+from zssr.image import fill_hidden
 from zssr.resample import Scale, Size, size_of
 
 if TYPE_CHECKING:
@@ -88,19 +89,21 @@ class Enlarged(Degradation):
 
     def as_smaller_picture(self, image: Image, later: Sequence[Degradation]) -> SmallerPicture:
         """What it was made of, as any other picture."""
-        repaired = image.pixels[None]
+        repaired = fill_hidden(image)[None]
         for part in reversed(later):
             repaired = part.base(repaired, image.size)
         size = (round(image.size[0] / self.factors[0]), round(image.size[1] / self.factors[1]))
         small = self.base(repaired, size)[0].clamp_(0, 1)
         alpha = None if image.alpha is None else self.base(image.alpha[None], size)[0].clamp_(0, 1)
         misfit = (self.degrade(small[None])[0] - image.pixels).square().mean().sqrt().item() * 255
+        undone = "".join(f", then {part.describe()}" for part in later)
         words = (
-            f"{self.describe()}: restored from the {size[1]}x{size[0]} pixels that it was made of, which give it again"
-            f" to {misfit:.2f} grey levels"
+            f"{self.describe()}{undone}: restored from the {size[1]}x{size[0]} pixels that it was made of, which"
+            f" reproduce it to within {misfit:.2f} grey levels"
         )
+        lost = " ".join(dict.fromkeys([self.lost, *(part.lost for part in later)]))
         smaller = dataclasses.replace(image, pixels=small, alpha=alpha, jpeg=None)
-        return SmallerPicture(smaller, image.size, self.factors, (0, 0), None, words, self.lost)
+        return SmallerPicture(smaller, image.size, self.factors, (0, 0), None, words, lost)
 
     def describe(self) -> str:
         factors = dict.fromkeys(f"{float(factor):.3g}" for factor in self.factors)
