@@ -109,7 +109,9 @@ def test_a_drawing_is_no_noise_and_no_mosaic(name: str) -> None:
 
 def test_it_is_said() -> None:
     image = from_array(np.array(two_levels("cat").convert("L")))
-    assert describe(diagnose(image)) == "drawn in 2 colours: not looked for noise or mosaic"
+    assert describe(diagnose(image)) == (
+        "drawn in 2 colours: what drawings only look like is not looked for (noise, enlarged, mosaic, scratches)"
+    )
     assert "drawn" not in describe(diagnose(image, {"jpeg"}))
     asked = diagnose(image, asked={"noise"})
     assert [finding.kind for finding in asked if finding.kind == "noise"] == ["noise"]

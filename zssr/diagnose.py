@@ -36,7 +36,7 @@ def diagnose(
         elif kind.find is not None:
             findings += kind.find(image, pixels, kind.name in thorough)
     if left_out:
-        words = f"drawn in {colours} colours: not looked for {' or '.join(left_out)}"
+        words = f"drawn in {colours} colours: what drawings only look like is not looked for ({', '.join(left_out)})"
         findings.append(Finding("drawn", words, 1.0, None))
     return tuple(findings)
 

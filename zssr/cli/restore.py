@@ -111,7 +111,7 @@ def run(arguments: Sequence[str], started: float) -> int:
             failures.append(message)
         started = time.monotonic()
     if failures and len(jobs) + len(failures) > 1:
-        print(f"zssr: {done} done, {len(failures)} failed:", file=sys.stderr)
+        print(f"zssr: {done} {'planned' if options.dry_run else 'done'}, {len(failures)} failed:", file=sys.stderr)
         for failure in failures:
             print(f"  {failure}", file=sys.stderr)
     return SOME_FAILED if failures else DONE

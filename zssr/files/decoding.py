@@ -19,6 +19,7 @@ from zssr.files.metadata import read_metadata
 from zssr.formats import PILLOW_READS, READABLE
 from zssr.raster import BROKEN, Raster, profile_of, to_8_bit_mode, with_metadata
 
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # of files that Pillow reads, if they are whole
 EXTRA_SAMPLES, PHOTOMETRIC = 338, 262  # tags of TIFF
 
 
@@ -60,6 +61,8 @@ def _decode(data: bytes, max_pixels: int) -> Raster:
             return _decode_tiff_alone(data, max_pixels)
         if jpeg_xl.is_jpeg_xl(data):
             return _decode_jpeg_xl(data, max_pixels)
+        if data.startswith(BEGINNINGS):
+            raise OSError("its header is damaged") from None
         raise PictureError(
             f"not a picture that zssr reads ({', '.join(READABLE)}); convert it to PNG with another program"
         ) from None

@@ -13,6 +13,7 @@ from zssr.damages.enlarged.find import LARGEST_FACTOR, SIDE, best_filter, find_e
 from zssr.damages.enlarged.operator import Enlarged
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.jpeg.codec import to_components
+from zssr.damages.jpeg.tables import nearest_quality
 from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
 from zssr.errors import SettingsError
 from zssr.image import Image, fill_hidden
@@ -21,6 +22,8 @@ from zssr.settings import Settings
 
 # Grey levels, typically, that interpolation leaves unexplained where nothing was done to the picture afterwards.
 MOST_ERROR = 0.5
+# Of JPEG compression, and pixels of a compressed picture: below, too little is left of what neighbouring pixels share.
+LEAST_QUALITY, LEAST_SIDE = 70, 192
 GRID = 16  # pixels, of JPEG compression, which the part that is looked at keeps
 
 
@@ -46,6 +49,10 @@ def _find(image: Image, pixels: Tensor, thorough: bool) -> list[Finding]:
     if traces is None or is_of_blocks(image.size[0] / traces.size[0]):
         # The blocks of compression leave the same traces, which its repair takes away.
         compression = _compression(image, pixels)
+        if compression is not None and (
+            nearest_quality(compression.tables[0]) < LEAST_QUALITY or min(image.size) < LEAST_SIDE
+        ):
+            return []
         if compression is not None or traces is None:
             repaired = luma if compression is None else _repaired(luma, compression)
             traces = find_enlarged(repaired, image.size, corner)

@@ -18,7 +18,7 @@ from zssr.resample import Size
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 1.15, 6.0
 SIDE = 512  # pixels of the part that is looked at, a multiple of a JPEG grid's 16
-SMALLEST_SIDE = 96  # of a picture that is looked at
+SMALLEST_SIDE = 128  # of a picture that is looked at
 # How many peaks of a spectrum are tried with which filter: bicubic comes near enough to all that are smooth; repeated
 # pixels make the highest peaks.
 PEAKS = {"bicubic": 16, **{name: 3 for name, filter in FILTERS.items() if filter.repeats}}

@@ -104,6 +104,7 @@ KIND = Kind(
     Missing,
     given=_given,
     find=_find,
+    drawn_colours=16,  # lines are drawn
     finding="scratches",  # looked for only when asked: a thin branch or wire looks too much like one
     settled=_settled,
     trials=(
