@@ -61,6 +61,14 @@ def test_metadata(compressed: bool) -> None:
     assert image.xmp == b"<x:xmpmeta/>"
 
 
+def test_broken_metadata_leave_the_picture() -> None:
+    data = imagecodecs.jpegxl_encode(RANDOM.integers(0, 255, (24, 37, 3), np.uint8), usecontainer=True)
+    for kind, content in ((b"Exif", bytes(4) + b"nothing"), (b"Exif", b""), (b"brob", b"xml nothing")):
+        image = load(data + box(kind, content))
+        assert image.size == (24, 37)
+        assert "broken" in image.notes[0]
+
+
 def test_a_jpeg_inside_is_read_as_itself() -> None:
     out = io.BytesIO()
     PIL.Image.fromarray(RANDOM.integers(0, 255, (24, 37, 3), np.uint8)).save(out, "JPEG", comment=b"text")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.conftest import PICTURES, QUICK_FLAGS
 from zssr.cli import main
 from zssr.errors import PictureError
 from zssr.files import load
+from zssr.files.mending import mend
 from zssr.files.png import file_of
 
 CAT = PIL.Image.open(PICTURES / "cat.png").convert("RGB")
@@ -115,7 +117,7 @@ def test_where_nothing_is_left() -> None:
     with pytest.raises(PictureError):
         load(no_pixels + file_of([(b"IEND", b"")])[8:], partial=True)
     huge = bytearray(FILES["WebP"][:2000])
-    huge[4:8] = b"\xff\xff\xff\xff"
+    huge[16:20] = b"\xff\xff\xff\x7f"  # of the chunk with the pixels
     with pytest.raises(PictureError, match="truncated"):
         load(bytes(huge), partial=True)
 
@@ -129,3 +131,13 @@ def test_the_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(path), "--partial", "--scale", "2", *QUICK_FLAGS]) == 0
     assert "could not be read" in capsys.readouterr().err
     assert (tmp_path / "a_x2.png").exists()
+
+
+@pytest.mark.parametrize(("format", "place"), [("WEBP", 4), ("WEBP", 16), ("BMP", 2)])
+def test_a_wrong_length_takes_no_memory(format: str, place: int) -> None:
+    broken = bytearray(saved(format))
+    struct.pack_into("<I", broken, place, 1 << 29)
+    tracemalloc.start()
+    assert mend(bytes(broken), 1 << 27) is None
+    assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    tracemalloc.stop()

@@ -105,7 +105,11 @@ def _decode_jpeg_xl(data: bytes, max_pixels: int) -> Raster:
     if header.colours is None:
         notes.append("its colour profile was not read, so that colours may look different")
     described = PIL.Image.Image()
-    described.format, described.info = "JXL", jpeg_xl.read_metadata(data)
+    described.format = "JXL"
+    try:
+        described.info = jpeg_xl.read_metadata(data)
+    except BROKEN:
+        notes.append("its metadata are broken and were dropped")
     raster = with_metadata(jpeg_xl.decode(data, header.bits), described, None, notes)
     return dataclasses.replace(raster, colours=header.colours or (), orientation=1)  # applied by the decoder
 

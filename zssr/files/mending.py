@@ -28,6 +28,7 @@ _INTERLACED = (
 )  # fmt: skip
 _LAST_BYTES = 64  # of what is left of a WebP file; they tell which pixels were read last
 _MOST_BYTES = 8  # of a whole file, for each pixel
+_MOST_GROWTH = 32  # of a file; so little is left of a longer one that its length is probably what is broken
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,17 @@ def _unpacked(packed: bytes, length: int) -> bytes:
 
 
 def _mend_webp(data: bytes, max_pixels: int) -> Mended:
-    length = 8 + struct.unpack_from("<I", data, 4)[0]
-    whole = _padded(data, length, max_pixels)
-    shorter = _padded(data[:-_LAST_BYTES], length, max_pixels)
+    whole, shorter = (_with_last_chunk_padded(part, max_pixels) for part in (data, data[:-_LAST_BYTES]))
     return _truncated(whole, _missing((whole, shorter), "WEBP", max_pixels))
+
+
+def _with_last_chunk_padded(data: bytes, max_pixels: int) -> bytes:
+    """A WebP file that ends with it: zeros beyond would be millions of chunks to the decoder."""
+    end = 12
+    while end + 8 <= len(data):
+        length = struct.unpack_from("<I", data, end + 4)[0]
+        end += 8 + length + length % 2
+    return data[:4] + struct.pack("<I", end - 8) + _padded(data, end, max_pixels)[8:]
 
 
 def _mend_bmp(data: bytes, max_pixels: int) -> Mended:
@@ -146,7 +154,7 @@ def _mend_bmp(data: bytes, max_pixels: int) -> Mended:
 
 def _padded(data: bytes, length: int, max_pixels: int) -> bytes:
     """With zeros; they make no worse pixels than others."""
-    if not len(data) < length <= _MOST_BYTES * max_pixels:
+    if not len(data) < length <= min(_MOST_BYTES * max_pixels, _MOST_GROWTH * len(data)):
         raise ValueError("not truncated, or longer than any picture")
     return data.ljust(length, b"\0")
 
