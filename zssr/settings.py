@@ -218,7 +218,7 @@ class Settings:
     )
     enlarged: float | str | None = _setting(
         None,
-        "enlarged before: how many times, or auto to find it; 0: it was not",
+        "how many times larger the picture was made before, or auto to find it; 0 for not at all",
         "repairing",
         "amount",
         "--enlarged",
