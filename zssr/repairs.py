@@ -61,13 +61,13 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
     for name in sorted(asked - by_hand - {finding.kind for finding in findings}):
         notes.append("no earlier enlargement was found" if name == "enlarged" else f"no {name} was found")
     taken = _without_echoes(taken, asked | by_hand, notes)
-    parts = _in_order(taken, settings)
-    for number, part in enumerate(parts):
-        smaller = part.as_smaller_picture(image, parts[number + 1 :])
+    in_order = [part for kind in KINDS for k, part in taken if k is kind]
+    for number, part in enumerate(in_order):
+        smaller = part.as_smaller_picture(image, in_order[number + 1 :])
         if smaller is None:
             continue
         if smaller.kernel is not None:
-            if len(parts) > 1:
+            if len(in_order) > 1:
                 notes.append("the mosaic covers the whole picture: other damage is not undone with it")
             return Repairs((), findings, smaller, tuple(notes))
         notes.append(smaller.words)
@@ -76,7 +76,7 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
         found = diagnose(smaller.image, others if settings.repair == "auto" else ())
         before = _without_echoes(_taken(found, set(), notes), set(), notes)
         return Repairs(known_after_later_ones(_in_order(before, settings)), (*findings, *found), smaller, tuple(notes))
-    return Repairs(known_after_later_ones(parts), findings, None, tuple(notes))
+    return Repairs(known_after_later_ones(_in_order(taken, settings)), findings, None, tuple(notes))
 
 
 def _in_order(taken: Sequence[tuple[Kind, Degradation]], settings: Settings) -> list[Degradation]:

@@ -52,12 +52,12 @@ def _always(part: Degradation, other: Degradation) -> bool:
     return True
 
 
-def _interpolates(mosaic: Mosaic, enlarged: Enlarged) -> bool:
-    return not enlarged.of_cells
-
-
 def _is_mosaic(enlarged: Enlarged, mosaic: Mosaic) -> bool:
-    return enlarged.of_cells
+    return enlarged.repeats and bool(mosaic.region.pixels.all())
+
+
+def _is_no_mosaic(mosaic: Mosaic, enlarged: Enlarged) -> bool:
+    return not _is_mosaic(enlarged, mosaic)
 
 
 def _overlaps(blur: Blur, mosaic: Mosaic) -> bool:
@@ -82,7 +82,7 @@ LEFT_ALONE = (
     # What is interpolated is soft, its noise too; the smaller picture tells what was there before.
     Unless(Blur, beside=Enlarged, when=_always),
     Unless(Noise, beside=Enlarged, when=_always),
-    Unless(Mosaic, beside=Enlarged, when=_interpolates),
+    Unless(Mosaic, beside=Enlarged, when=_is_no_mosaic),
     Unless(Enlarged, beside=Mosaic, when=_is_mosaic),
     Unless(
         Blur,

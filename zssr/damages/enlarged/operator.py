@@ -55,14 +55,14 @@ class Enlarged(Degradation):
 
     @property
     def symmetries(self) -> frozenset[int]:
-        if FILTERS[self.filter].repeats:  # of two pixels as near, the first or the second
+        if self.repeats:  # of two pixels as near, the first or the second
             return frozenset({IDENTITY})
         return ALL_EIGHT if self.factors[0] == self.factors[1] else FLIPS
 
     @property
-    def of_cells(self) -> bool:
-        """Whether each pixel became a rectangle of whole pixels, as in a mosaic."""
-        return FILTERS[self.filter].repeats and all(factor.denominator == 1 for factor in self.factors)
+    def repeats(self) -> bool:
+        """Whether each pixel became a rectangle of one colour, as in a mosaic."""
+        return FILTERS[self.filter].repeats
 
     def out_size(self, size: Size) -> Size:
         return math.ceil(size[0] * self.factors[0]), math.ceil(size[1] * self.factors[1])
