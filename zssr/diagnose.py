@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from zssr.damages import KINDS, Finding
+from zssr.damages import KINDS, Degradation, Finding
 from zssr.damages.downscale import find_kernel
 from zssr.damages.rules import hides_kernel, without_echoes
 from zssr.damages.smaller import SmallerPicture
@@ -46,8 +46,11 @@ def diagnose_for(image: Image, out_size: Size) -> tuple[Finding, ...]:
     is enlarged, the first is how it became smaller."""
     kinds = set(REPAIRS) if out_size == image.size else set(REPAIRS) - ONLY_OWN_SIZE
     findings = without_echoes(diagnose(image, kinds))
-    smaller = _made_of(image, findings)
-    if smaller is not None:  # its damages, and its kernel
+    sure = [finding for finding in findings if finding.sure]
+    smaller = smaller_picture(
+        image, [one.damage for kind in KINDS for one in sure if one.kind == kind.name and one.damage is not None]
+    )
+    if smaller is not None and smaller.kernel is None:  # its damages, and its kernel
         out_size, image = smaller.enlarged(out_size)[0], smaller.image
         further = kinds - ONLY_OWN_SIZE - {finding.kind for finding in findings}
         findings = (*findings, *without_echoes(diagnose(image, further)))
@@ -57,15 +60,10 @@ def diagnose_for(image: Image, out_size: Size) -> tuple[Finding, ...]:
     return find_kernel(fill_hidden(image), ratio(out_size, image.size), hidden_by)[1], *findings
 
 
-def _made_of(image: Image, findings: Sequence[Finding]) -> SmallerPicture | None:
-    """The smaller picture that a sure finding says was enlarged."""
-    sure = [finding for finding in findings if finding.sure and finding.damage is not None]
-    parts = [one.damage for kind in KINDS for one in sure if one.kind == kind.name and one.damage is not None]
-    for number, part in enumerate(parts):
-        smaller = part.as_smaller_picture(image, parts[number + 1 :])
-        if smaller is not None and smaller.kernel is None:
-            return smaller
-    return None
+def smaller_picture(image: Image, parts: Sequence[Degradation]) -> SmallerPicture | None:
+    """What one of these damages, in the order in which they happened, left of a picture, if that is a smaller one."""
+    made = (part.as_smaller_picture(image, parts[number + 1 :]) for number, part in enumerate(parts))
+    return next(filter(None, made), None)
 
 
 def describe(findings: Sequence[Finding]) -> str:

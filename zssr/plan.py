@@ -260,13 +260,20 @@ def make_plan(source: Source, settings: Settings) -> Plan:
         notes=(*notes, *unfit, *why_not),
     )  # fmt: skip
     check_memory(out_size, plan.memory)
-    if priors.initial is not None and learns:  # before hours of work
-        try:
-            priors.initial.begin(new_network(network, plan.compute, torch.Generator()), plan.enlargement)
-        except PriorError as error:
-            if settings.prior != AUTO:
-                raise PriorError(f"prior {priors.initial.name}: {error}") from None
-            plan = plan.with_priors(dataclasses.replace(priors, initial=None))
+    return _with_usable_initial_weights(plan)  # before hours of work
+
+
+def _with_usable_initial_weights(plan: Plan) -> Plan:
+    """Raises PriorError for initial weights that were named and do not fit the network."""
+    initial = plan.priors.initial
+    if initial is None or not plan.learns:
+        return plan
+    try:
+        initial.begin(new_network(plan.network, plan.compute, torch.Generator()), plan.enlargement)
+    except PriorError as error:
+        if plan.settings.prior != AUTO:
+            raise PriorError(f"prior {initial.name}: {error}") from None
+        return plan.with_priors(dataclasses.replace(plan.priors, initial=None))
     return plan
 
 

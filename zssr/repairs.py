@@ -10,7 +10,7 @@ from torch import Tensor
 from zssr.damages import KINDS, Degradation, Finding, Kind
 from zssr.damages.rules import LEFT_ALONE, known_after_later_ones, without_echoes
 from zssr.damages.smaller import SmallerPicture
-from zssr.diagnose import ONLY_OWN_SIZE, diagnose
+from zssr.diagnose import ONLY_OWN_SIZE, diagnose, smaller_picture
 from zssr.image import Image
 from zssr.resample import Size
 from zssr.settings import AUTO, Settings
@@ -62,21 +62,18 @@ def repairs_for(image: Image, settings: Settings, enlarges: bool) -> Repairs:
         notes.append("no earlier enlargement was found" if name == "enlarged" else f"no {name} was found")
     taken = _without_echoes(taken, asked | by_hand, notes)
     in_order = [part for kind in KINDS for k, part in taken if k is kind]
-    for number, part in enumerate(in_order):
-        smaller = part.as_smaller_picture(image, in_order[number + 1 :])
-        if smaller is None:
-            continue
-        if smaller.kernel is not None:
-            if len(in_order) > 1:
-                notes.append("the mosaic covers the whole picture: other damage is not undone with it")
-            return Repairs((), findings, smaller, tuple(notes))
-        notes.append(smaller.words)
-        findings = without_echoes(findings)
-        others = _automatic() - by_hand - ONLY_OWN_SIZE - {kind.name for kind, _ in taken}
-        found = diagnose(smaller.image, others if settings.repair == "auto" else ())
-        before = _without_echoes(_taken(found, set(), notes), set(), notes)
-        return Repairs(known_after_later_ones(_in_order(before, settings)), (*findings, *found), smaller, tuple(notes))
-    return Repairs(known_after_later_ones(_in_order(taken, settings)), findings, None, tuple(notes))
+    smaller = smaller_picture(image, in_order)
+    if smaller is None:
+        return Repairs(known_after_later_ones(_in_order(taken, settings)), findings, None, tuple(notes))
+    if smaller.kernel is not None:
+        if len(in_order) > 1:
+            notes.append("the mosaic covers the whole picture: other damage is not undone with it")
+        return Repairs((), findings, smaller, tuple(notes))
+    notes.append(smaller.words)
+    others = _automatic() - by_hand - ONLY_OWN_SIZE - {kind.name for kind, _ in taken}
+    found = diagnose(smaller.image, others if settings.repair == AUTO else ())
+    before = known_after_later_ones(_in_order(_without_echoes(_taken(found, set(), notes), set(), notes), settings))
+    return Repairs(before, (*without_echoes(findings), *found), smaller, tuple(notes))
 
 
 def _in_order(taken: Sequence[tuple[Kind, Degradation]], settings: Settings) -> list[Degradation]:

@@ -13,7 +13,7 @@ from zssr.damages.enlarged.find import LARGEST_FACTOR, SIDE, best_filter, find_e
 from zssr.damages.enlarged.operator import Enlarged
 from zssr.damages.jpeg import Jpeg
 from zssr.damages.jpeg.codec import to_components
-from zssr.damages.jpeg.tables import nearest_quality
+from zssr.damages.jpeg.tables import BLOCK, nearest_quality
 from zssr.damages.kind import SURE, Damaged, Finding, Kind, Trial, number
 from zssr.errors import SettingsError
 from zssr.image import Image, fill_hidden
@@ -81,8 +81,8 @@ def _part(pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
 
 def _repaired(luma: Tensor, compression: Jpeg) -> Tensor:
     """A first estimate of (h, w), in grey levels of 255."""
-    row, column = (place % 8 for place in compression.offset)
-    grey = Jpeg(compression.tables[:1], "grey", (row, column))
+    row, column = (place % BLOCK for place in compression.offset)
+    grey = Jpeg(compression.tables[:1], "grey", (row, column), compression.move)
     return grey.base(luma[None, None] / 255, size_of(luma))[0, 0] * 255
 
 

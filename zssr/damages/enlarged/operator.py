@@ -101,7 +101,7 @@ class Enlarged(Degradation):
             f"{self.describe()}{undone}: restored from the {size[1]}x{size[0]} pixels that it was made of, which"
             f" reproduce it to within {misfit:.2f} grey levels"
         )
-        lost = " ".join(dict.fromkeys([self.lost, *(part.lost for part in later)]))
+        lost = " ".join(filter(None, dict.fromkeys([self.lost, *(part.lost for part in later)])))
         smaller = dataclasses.replace(image, pixels=small, alpha=alpha, jpeg=None)
         return SmallerPicture(smaller, image.size, self.factors, (0, 0), None, words, lost)
 
